@@ -1,0 +1,415 @@
+"""The app: the outermost block. It owns the engines, the addons and the predefined graphs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+from ..errors import EngineClosed, GraphError, Problem, StartTimeout, TenError
+from ..graphs import AppProperty, Graph, PredefinedGraph, flatten, load_app_property
+from ..messages import Loc, Msg, StartGraph, StatusCode, StopGraph
+from .addons import AppAddons
+from .engine import EngineCore
+from .handle import Engine
+from .host import Outside
+from .limits import Limits
+from .report import ShutdownReport
+
+if TYPE_CHECKING:
+    from ..messages import Cmd
+    from .endpoint import Receiver
+
+logger = logging.getLogger("ten_trio.runtime")
+
+GraphSource = Graph | str | Path | Mapping[str, Any]
+
+
+class App:
+    """A running app, as `open_app` gives it; valid inside that block only."""
+
+    def __init__(
+        self, nursery: trio.Nursery, property: AppProperty, base_dir: Path | None, limits: Limits
+    ) -> None:
+        self._nursery = nursery
+        self.property = property
+        self.base_dir = base_dir
+        self.limits = limits
+        self.addons = AppAddons()
+        self.uri = property.uri
+        self.engines: dict[str, EngineCore] = {}
+        self.reports: list[ShutdownReport] = []
+        """How the graphs ended that no block was open for, the latest last (at most 100)."""
+        self.close_reason = ""
+        self._singletons: dict[str, EngineCore] = {}
+        self._close_wanted = trio.Event()
+        self._graph_ended = trio.Event()
+        self._close_deadline = float("inf")
+
+    # Graphs -----------------------------------------------------------------------------------
+
+    def predefined(self, name: str) -> PredefinedGraph:
+        """The predefined graph of that name. Raises `GraphError`."""
+        for graph in self.property.predefined_graphs:
+            if graph.name == name:
+                return graph
+        known = [graph.name for graph in self.property.predefined_graphs]
+        raise GraphError(
+            [Problem("predefined_graphs", f'no predefined graph "{name}"; known: {known}')]
+        )
+
+    @asynccontextmanager
+    async def open_graph(
+        self,
+        graph: GraphSource,
+        *,
+        start_timeout: float | None = None,
+        grace: float | None = None,
+    ) -> AsyncGenerator[Engine, None]:
+        """Run a graph for the length of a block.
+
+        `graph`: a `Graph`, the name of a predefined one, the path of a JSON file, or its parsed JSON.
+        Enters when every extension without a manual trigger has come back from `on_start`.  Leaving
+        the block closes the graph in order, within `grace` seconds.  If the graph fails, the block is
+        cancelled and the failures come out of it in one `ExceptionGroup`.
+
+        Raises `GraphError` for a graph that can't be run, `StartTimeout`, `EngineClosed` if the app
+        is closing.
+        """
+        own: BaseException | None = None
+        with trio.CancelScope() as body:
+            core = self._new_engine(
+                graph, grace=grace, on_failure=lambda: body.cancel("the graph has failed")
+            )
+            self._nursery.start_soon(core.run)
+            engine = Engine(core)
+            try:
+                await self._wait_started(core, start_timeout)
+                yield engine
+            except BaseException as error:
+                own = error
+                raise
+            finally:
+                core.request_close("its block is left", self._close_deadline)
+                # Bounded by the engine's own deadline; what can't be ended then is named in the log.
+                with trio.CancelScope(shield=True):
+                    await core.closed.wait()
+                if core.failures:
+                    self._raise_failures(core, own)
+
+    def _raise_failures(self, core: EngineCore, own: BaseException | None) -> None:
+        failures = list(core.failures)
+        if own is not None and not isinstance(own, trio.Cancelled) and own not in failures:
+            failures.append(own)
+        raise BaseExceptionGroup(f"graph {core.title} failed", failures) from None
+
+    async def _wait_started(self, core: EngineCore, start_timeout: float | None) -> None:
+        seconds = self.limits.start_timeout if start_timeout is None else start_timeout
+        with trio.move_on_after(seconds) as scope:
+            await core.wait_started()
+        if scope.cancelled_caught:
+            late = [name for name, life in core.lives.items() if not life.started.is_set()]
+            stages = {name: core.lives[name].stage for name in late}
+            raise StartTimeout(f"graph {core.title} did not start in {seconds:g} s: {stages}")
+        if core.failures:
+            # The failures come out of the block; this only keeps it from being entered.
+            await trio.sleep_forever()
+
+    def _new_engine(
+        self,
+        graph: GraphSource,
+        *,
+        grace: float | None = None,
+        graph_id: str | None = None,
+        sync_stop: bool = False,
+        on_failure: Any = None,
+        starter: Receiver | None = None,
+    ) -> EngineCore:
+        if self._close_wanted.is_set():
+            raise EngineClosed(f"the app is closing: {self.close_reason}")
+        definition, name = self._definition(graph)
+        if isinstance(graph, str):
+            sync_stop = sync_stop or self.predefined(graph).sync_stop_before_deinit
+        flat = flatten(definition, base_dir=self.base_dir, app_uri=self.uri or None)
+        core = EngineCore(
+            self,
+            flat,
+            limits=self.limits,
+            grace=grace,
+            graph_id=graph_id,
+            name=name,
+            sync_stop_before_deinit=sync_stop,
+            on_failure=on_failure,
+        )
+        core.host = Outside(core)
+        core.host.starter = starter
+        self.engines[core.graph_id] = core
+        return core
+
+    def _definition(self, graph: GraphSource) -> tuple[Graph, str]:
+        if isinstance(graph, Graph):
+            return graph, ""
+        if isinstance(graph, str):
+            predefined = self.predefined(graph)
+            return predefined.graph, predefined.name
+        if isinstance(graph, Path):
+            return Graph.from_json(graph.read_text(encoding="utf-8"), where=str(graph)), graph.stem
+        return Graph.from_json(graph), ""
+
+    async def start_graph(
+        self, graph: GraphSource, *, sync_stop_before_deinit: bool = False
+    ) -> Engine:
+        """Start a graph that lives until it is stopped or the app closes.
+
+        Returns when its extensions exist.  If it fails later it is closed, logged and reported
+        (`reports`); the app lives on.  Raises `GraphError`, or the failure in an `ExceptionGroup`.
+        """
+        core = self._new_engine(graph, sync_stop=sync_stop_before_deinit)
+        await self._run_unattended(core)
+        return Engine(core)
+
+    async def _run_unattended(self, core: EngineCore) -> None:
+        self._nursery.start_soon(core.run)
+        await core.created.wait()
+        if core.failures:
+            await core.closed.wait()
+            raise BaseExceptionGroup(f"graph {core.title} failed", list(core.failures))
+
+    async def stop_graph(self, graph_id: str) -> ShutdownReport:
+        """Close a running graph in order; its report. Raises `GraphError` for an unknown id."""
+        core = self.engines.get(self.graph_id_of(graph_id))
+        if core is None:
+            raise GraphError(
+                [Problem("graph_id", "Failed to find the engine to be shut down.", graph_id)]
+            )
+        core.request_close("stop_graph")
+        await core.closed.wait()
+        assert core.report is not None
+        return core.report
+
+    def engine_closed(self, core: EngineCore) -> None:
+        """One of the engines is at its end."""
+        self.engines.pop(core.graph_id, None)
+        if self._singletons.get(core.graph_name) is core:
+            del self._singletons[core.graph_name]
+        if core.report is not None:
+            self.reports = [*self.reports[-99:], core.report]
+        ended, self._graph_ended = self._graph_ended, trio.Event()
+        ended.set()
+
+    # Commands from inside ---------------------------------------------------------------------
+
+    def take_cmd(self, cmd: Cmd, path: Any, engine: EngineCore) -> None:
+        """start_graph, stop_graph or close_app from one of the graphs."""
+        if isinstance(cmd, StartGraph):
+            self._nursery.start_soon(self._start_by_cmd, cmd, path, engine)
+        elif isinstance(cmd, StopGraph):
+            graph_id = self.graph_id_of(cmd.graph_id) if cmd.graph_id else engine.graph_id
+            core = self.engines.get(graph_id)
+            if core is None:
+                path.answer(StatusCode.ERROR, "Failed to find the engine to be shut down.")
+            elif core is engine:
+                # Its sender would be gone by the time it is done: the answer comes first.
+                path.answer(StatusCode.OK, "close engine begins")
+                self._nursery.start_soon(_close_after_answer, core)
+            else:
+                core.request_close("stop_graph")
+                self._nursery.start_soon(_answer_when_closed, core, path)
+        else:
+            path.answer(StatusCode.OK, "close app begins")
+            self._nursery.start_soon(self._close_after_answer)
+
+    async def _close_after_answer(self) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.lowlevel.checkpoint()
+            self.request_close("close_app")
+
+    async def _start_by_cmd(self, cmd: StartGraph, path: Any, engine: EngineCore) -> None:
+        with trio.CancelScope(shield=True):
+            try:
+                source: GraphSource
+                if cmd.predefined_graph_name:
+                    source = cmd.predefined_graph_name
+                elif cmd.graph is not None:
+                    source = cmd.graph
+                else:
+                    source = Graph.from_json(cmd.graph_json or "{}")
+                starter = engine.directory.extension(cmd._src.extension_name or "")
+                core = self._new_engine(
+                    source, sync_stop=cmd.sync_stop_before_deinit, starter=starter
+                )
+                await self._run_unattended(core)
+            except TenError as error:
+                path.answer(StatusCode.ERROR, str(error))
+            except BaseExceptionGroup as group:
+                path.answer(StatusCode.ERROR, "; ".join(str(error) for error in group.exceptions))
+            else:
+                path.answer(StatusCode.OK, "", graph_id=core.graph_id)
+
+    # Between graphs ---------------------------------------------------------------------------
+
+    def graph_id_of(self, name: str) -> str:
+        """The id that a destination's graph part means: a singleton's name stands for its graph."""
+        if name in self.engines:
+            return name
+        core = self._singletons.get(name)
+        return name if core is None else core.graph_id
+
+    def _graph_for(self, name: str) -> EngineCore | None:
+        core = self.engines.get(name)
+        if core is not None:
+            return core
+        singleton = next(
+            (g for g in self.property.predefined_graphs if g.name == name and g.singleton), None
+        )
+        if singleton is None or self._close_wanted.is_set():
+            return None
+        try:
+            core = self._new_engine(name)
+        except TenError as error:
+            logger.error("singleton graph %r can't be started: %s", name, error)
+            return None
+        self._singletons[name] = core
+        self._nursery.start_soon(core.run)
+        return core
+
+    def forward_cmd(self, dest: Loc, cmd: Cmd, path: Any, sender: EngineCore) -> None:
+        """A command from one graph for another one of this app."""
+        core = self._graph_for(dest.graph_id or "")
+        if core is None:
+            path.answer(StatusCode.ERROR, "Graph not found.")
+        elif core.closing:
+            path.answer(StatusCode.ERROR, core.closed_detail())
+        else:
+            core.when_created(lambda: core.admit_cmd(dest.extension_name, cmd, path))
+
+    def forward_data(self, dest: Loc, msg: Msg, sender: EngineCore) -> str | None:
+        """Data from one graph for another one; why it was dropped, if it was."""
+        core = self._graph_for(dest.graph_id or "")
+        if core is None or core.closing:
+            return "graph not found"
+        core.when_created(lambda: core.admit_data(dest.extension_name, msg))
+        return None
+
+    # Closing ----------------------------------------------------------------------------------
+
+    def request_close(self, reason: str = "asked to") -> None:
+        """Begin the orderly close of every graph; returns at once. Idempotent."""
+        if self._close_wanted.is_set():
+            return
+        self.close_reason = reason
+        self._close_deadline = trio.current_time() + self.limits.grace
+        self._close_wanted.set()
+        for core in tuple(self.engines.values()):
+            core.request_close(f"the app closes: {reason}", self._close_deadline)
+
+    def cancel(self, reason: str) -> None:
+        """Let no grace run any longer: cancel what is still there."""
+        self.request_close(reason)
+        for core in tuple(self.engines.values()):
+            core.hasten()
+
+    async def wait_closed(self) -> None:
+        """Until the app was asked to close, or, unless it is long-running, its last graph ended."""
+        while not self._close_wanted.is_set():
+            if not self.engines and not self.property.long_running_mode:
+                return
+            with trio.CancelScope() as scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(_cancel_when, self._close_wanted, scope)
+                    nursery.start_soon(_cancel_when, self._graph_ended, scope)
+
+    async def _start(self) -> None:
+        if self.property.preload_all:
+            self.addons.load_all(self.base_dir)
+        for predefined in self.property.predefined_graphs:
+            if predefined.auto_start:
+                core = self._new_engine(predefined.name)
+                if predefined.singleton:
+                    self._singletons[predefined.name] = core
+                await self._run_unattended(core)
+
+    async def _close(self) -> None:
+        self.request_close("its block is left")
+        for core in tuple(self.engines.values()):
+            await core.closed.wait()
+        self.addons.close()
+
+
+async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel("one of two events")
+
+
+async def _close_after_answer(core: EngineCore) -> None:
+    with trio.CancelScope(shield=True):
+        # The answer is in the sender's line: let it be handled there first.
+        await trio.lowlevel.checkpoint()
+        core.request_close("stop_graph")
+
+
+async def _answer_when_closed(core: EngineCore, path: Any) -> None:
+    with trio.CancelScope(shield=True):
+        await core.closed.wait()
+        path.answer(StatusCode.OK, "close engine done")
+
+
+@asynccontextmanager
+async def open_app(
+    source: str | Path | Mapping[str, Any] | None = None,
+    *,
+    uri: str | None = None,
+    limits: Limits | None = None,
+    grace: float | None = None,
+) -> AsyncGenerator[App, None]:
+    """Run an app for the length of a block; leaving the block closes every graph in order.
+
+    `source`: an app folder (with property.json), a property.json, or its parsed content; None for an
+    app without properties.  Graphs with `auto_start` are running when the block is entered.  All
+    graphs have `grace` seconds together to close; a sole exception of the block's own body comes out
+    as it is.
+
+    Raises `GraphError`, `ConfigError`, and what starting the graphs raises.
+    """
+    property, base_dir = _property_of(source)
+    if uri is not None:
+        property = attrs.evolve(property, uri=uri)
+    limits = limits or Limits()
+    if grace is not None:
+        limits = attrs.evolve(limits, grace=grace)
+    own: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            app = App(nursery, property, base_dir, limits)
+            try:
+                await app._start()
+                yield app
+            except BaseException as error:
+                own = error
+                raise
+            finally:
+                # Bounded: every engine ends by the app's one deadline.
+                with trio.CancelScope(shield=True):
+                    await app._close()
+    except BaseExceptionGroup as group:
+        if own is None or group.exceptions != (own,):
+            raise
+    if own is not None:
+        raise own
+
+
+def _property_of(source: str | Path | Mapping[str, Any] | None) -> tuple[AppProperty, Path | None]:
+    if source is None:
+        return AppProperty(), None
+    if isinstance(source, Mapping):
+        return AppProperty.from_dict(source), None
+    path = Path(source)
+    file = path / "property.json" if path.is_dir() else path
+    return load_app_property(file), file.resolve().parent
+
+

@@ -1,0 +1,155 @@
+"""From a location to whatever receives there: an extension, the engine, the host, another graph."""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from ..messages import Loc, MsgType, StatusCode
+from .endpoint import Endpoint, Hop, Receiver
+from .timers import Timers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..graphs import Conversion
+    from ..messages import Cmd, Msg
+    from .endpoint import Routes
+    from .engine import EngineCore
+
+GRAPH_PROXY = "ten:graph_proxy"
+NOT_FOUND = "Failed to find destination."
+TERMINATED = "The destination extension has been terminated."
+
+
+class Outlet:
+    """A line without a queue: data is dealt with where it arrives, so nobody waits for room."""
+
+    __slots__ = ("_take", "cap", "count", "dropped", "hard", "name", "owner")
+
+    def __init__(self, name: str, take: Callable[[Any], str | None]) -> None:
+        self.name = name
+        self._take = take
+        self.count = 0
+        self.cap = self.hard = inf
+        self.dropped: Counter[str] = Counter()
+        self.owner: Any = None
+
+    def put(self, msg: Msg) -> None:
+        """Deal with `msg`; a text that comes back is why it had to be dropped."""
+        self.count = 0
+        cause = self._take(msg)
+        if cause is not None:
+            self.dropped[cause] += 1
+
+    def drop(self, cause: str) -> None:
+        """Count one message that nobody will see."""
+        self.dropped[cause] += 1
+
+
+class Nowhere:
+    """Stands where no receiver is: commands are answered with ERROR, data is dropped and counted."""
+
+    def __init__(self, detail: str) -> None:
+        self._detail = detail
+        self.data_line = Outlet("nowhere", lambda _: "no destination")
+
+    def take_cmd(self, cmd: Cmd, path: Any, result_conversion: Conversion | None) -> None:
+        """Answer at once."""
+        path.answer(StatusCode.ERROR, self._detail)
+
+
+class Directory:
+    """Knows the receivers that a message of one graph can name."""
+
+    def __init__(self, engine: EngineCore) -> None:
+        self._engine = engine
+        self._timers = Timers(engine)
+        self._missing = Nowhere(NOT_FOUND)
+        self._removed = Nowhere(TERMINATED)
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """Data that named nobody, by cause."""
+        return self._missing.data_line.dropped + self._removed.data_line.dropped
+
+    def close_timers(self) -> None:
+        """The graph closes: no timeouts any more."""
+        self._timers.close()
+
+    def extension(self, name: str) -> Receiver:
+        """The extension of that name in this graph."""
+        engine = self._engine
+        instance = engine.instances.get(name)
+        if instance is not None:
+            return instance
+        if name == GRAPH_PROXY:
+            return engine.host
+        if name in engine.removed:
+            return self._removed
+        if any(node.name == name for node in engine.graph.nodes):
+            return Nowhere(f"The extension[{name}] is invalid.")
+        return self._missing
+
+    def app(self, uri: str, extension: str | None) -> Receiver:
+        """Something in another app."""
+        return Nowhere(f"Could not find suitable remote based on uri: {uri}")
+
+    def resolve(self, sender: Endpoint, msg: Msg, routes: Routes) -> Sequence[Hop]:
+        """The destinations that `msg` names, corrected as the original corrects them, as hops."""
+        if not msg._dests:
+            if msg.type is MsgType.TIMER:
+                return (Hop(self._timers),)
+            return (Hop(_OfApp(self._engine)),)
+        return [self._hop(sender, msg, dest, routes) for dest in msg._dests]
+
+    def _hop(self, sender: Endpoint, msg: Msg, dest: Loc, routes: Routes) -> Hop:
+        engine = self._engine
+        if dest.app_uri and dest.app_uri != engine.app.uri:
+            return Hop(self.app(dest.app_uri, dest.extension_name))
+        if msg.type in (MsgType.START_GRAPH, MsgType.STOP_GRAPH, MsgType.CLOSE_APP):
+            return Hop(_OfApp(engine))
+        if dest.graph_id is None and dest.extension_name is None:
+            return Hop(Nowhere(NOT_FOUND))
+        graph_id = engine.app.graph_id_of(dest.graph_id) if dest.graph_id else engine.graph_id
+        if graph_id != engine.graph_id:
+            return Hop(_OfGraph(engine, Loc(dest.app_uri, graph_id, dest.extension_name)))
+        if not dest.extension_name:
+            if msg.type is MsgType.TIMER:
+                return Hop(self._timers)
+            return Hop(engine.host)
+        receiver = self.extension(dest.extension_name)
+        # A conversion is the receiver's, by sender and name: it applies however the message got here.
+        for hop in routes.get(msg.name, ()):
+            if hop.receiver is receiver and hop.conversion is not None:
+                return hop
+        return Hop(receiver)
+
+
+class _OfApp:
+    """The app itself, asked from inside a graph."""
+
+    def __init__(self, engine: EngineCore) -> None:
+        self._engine = engine
+        self.data_line = Outlet("app", lambda _: "no destination")
+
+    def take_cmd(self, cmd: Cmd, path: Any, result_conversion: Conversion | None) -> None:
+        """Start or stop a graph, or close the app."""
+        self._engine.app.take_cmd(cmd, path, self._engine)
+
+
+class _OfGraph:
+    """An extension, or the proxy, of another graph of this app."""
+
+    def __init__(self, engine: EngineCore, dest: Loc) -> None:
+        self._engine = engine
+        self._dest = dest
+        self.data_line = Outlet(f"graph {dest.graph_id}", self._take)
+
+    def take_cmd(self, cmd: Cmd, path: Any, result_conversion: Conversion | None) -> None:
+        """Send it there."""
+        self._engine.app.forward_cmd(self._dest, cmd, path, self._engine)
+
+    def _take(self, msg: Msg) -> str | None:
+        return self._engine.app.forward_data(self._dest, msg, self._engine)

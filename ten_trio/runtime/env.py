@@ -1,0 +1,283 @@
+"""`TenEnv`: what an extension can do, in the graph it is part of."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import trio
+
+from ..errors import TenError, WrongThread
+from ..messages import Msg, StopGraph
+from .calls import DISCARD, Call, HandlerSink, ResultHandler
+from .current import Background, current
+from .endpoint import UNROUTED, RelaySink
+from .nursery import ExtensionNursery
+from .paths import InPath, Sink
+from .policies import ResultReturnPolicy
+from .properties import PropertyStore
+
+if TYPE_CHECKING:
+    from ..messages import AudioFrame, Cmd, CmdResult, Data, VideoFrame
+    from .instance import Instance
+    from .proxy import TenEnvProxy
+
+T = TypeVar("T")
+
+SentHandler = Callable[[Any, "TenError | None"], object]
+"""`on_sent(env, error)` of the data sends."""
+
+
+class TenEnv(PropertyStore):
+    """An extension's view of its graph. Only for use in the loop of its graph.
+
+    `send_*` from a message handler doesn't let other tasks run unless it has to wait; from a
+    background task it is an ordinary Trio checkpoint.  Used from another thread, everything here
+    raises `WrongThread`: see `proxy`.
+    """
+
+    def __init__(self, instance: Instance) -> None:
+        super().__init__(instance)
+        self._thread = get_ident()
+        self._nursery: ExtensionNursery | None = None
+        self._proxies: list[TenEnvProxy] = []
+
+    def __repr__(self) -> str:
+        return f"<TenEnv of {self.name!r} in graph {self.graph_id}>"
+
+    @property
+    def name(self) -> str:
+        """The extension's name in the graph."""
+        return self._instance.name
+
+    @property
+    def graph_id(self) -> str:
+        """The id of the running graph."""
+        return self._instance.engine.graph_id
+
+    @property
+    def app_uri(self) -> str:
+        """The app's URI, "" if it has none."""
+        return self._instance.loc.app_uri or ""
+
+    # Commands ---------------------------------------------------------------------------------
+
+    async def send_cmd(
+        self,
+        cmd: Cmd,
+        *,
+        policy: ResultReturnPolicy | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - a path's time to live, also across remotes
+    ) -> CmdResult:
+        """Send a command and wait for its result: the first ERROR, else the last OK.
+
+        Being cancelled here ends the command (`cmd.abandoned` at the executor).  `timeout`: seconds
+        until the runtime answers with ERROR `Path timeout.`  Raises `NotConnected`, `EnvClosed`,
+        `SchemaError` if it can't be sent.
+        """
+        return await self._start(cmd, policy, timeout).result()
+
+    @asynccontextmanager
+    async def send_cmd_ex(
+        self,
+        cmd: Cmd,
+        *,
+        policy: ResultReturnPolicy = ResultReturnPolicy.EACH_OK_AND_ERROR,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> AsyncGenerator[Call, None]:
+        """`async with env.send_cmd_ex(cmd) as results: async for result in results: …`
+
+        Every result of every destination.  Leaving the block early abandons the rest.
+        """
+        call = self._start(cmd, policy, timeout)
+        try:
+            yield call
+        finally:
+            call.cancel()
+
+    def start_cmd(
+        self,
+        cmd: Cmd,
+        *,
+        policy: ResultReturnPolicy | None = None,
+        timeout: float | None = None,
+    ) -> Call:
+        """Send a command and return at once with a promise of its results."""
+        return self._start(cmd, policy, timeout)
+
+    def post_cmd(
+        self,
+        cmd: Cmd,
+        result_handler: ResultHandler | None = None,
+        is_streaming_result: bool = False,
+        *,
+        policy: ResultReturnPolicy | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Send a command and return at once.
+
+        `result_handler(env, result, error)`, plain or async, is called with the completed result, or
+        with every result if `is_streaming_result`.  Without a handler results are discarded, except
+        those of a received command that is sent on: they go to whoever had sent it.
+        """
+        self._check_thread()
+        now = current.get()
+        sink: Sink
+        relay = False
+        if result_handler is not None:
+            sink = HandlerSink(self, result_handler, every=is_streaming_result)
+            if is_streaming_result and policy is None:
+                policy = ResultReturnPolicy.EACH_OK_AND_ERROR
+        else:
+            parent = cmd._path
+            relay = isinstance(parent, InPath) and parent.owner is self._instance
+            sink = RelaySink(self._instance, parent) if relay else DISCARD
+        self._instance.start(cmd, sink, now, policy=policy, timeout=timeout, relay=relay)
+
+    def _start(
+        self, cmd: Cmd, policy: ResultReturnPolicy | None, timeout: float | None
+    ) -> Call:
+        if get_ident() != self._thread:
+            self._check_thread()
+        call = Call()
+        sending = self._instance.start(cmd, call, current.get(), policy=policy, timeout=timeout)
+        call._abandon = sending.abandon
+        return call
+
+    async def return_result(self, result: CmdResult) -> bool:
+        """Answer a received command; with `is_final=False` (`cmd.partial()`) more results follow.
+
+        False if the caller is gone.  Raises `AlreadyAnswered` after the final result,
+        `UnknownCommand`, `SchemaError` (the command stays open), `EnvClosed`.
+        """
+        if get_ident() != self._thread:
+            self._check_thread()
+        given = self._instance.give_back(result)
+        if current.get().__class__ is Background:
+            await trio.lowlevel.checkpoint()
+        return given
+
+    # Data and frames --------------------------------------------------------------------------
+
+    async def send_data(self, data: Msg, on_sent: SentHandler | None = None) -> bool:
+        """Send data to every destination; waits for room at the fullest.
+
+        `on_sent(env, error)` is called when the message is accepted here or refused.  False if no
+        edge of the graph takes it anywhere.  Raises `EnvClosed`, `MessageLocked`, `SchemaError`,
+        `QueueFull`.  Cancelled while it waits for room, the message is on its way all the same.
+        """
+        if get_ident() != self._thread:
+            self._check_thread()
+        now = current.get()
+        try:
+            full = self._instance.post(data, now)
+        except TenError as error:
+            if on_sent is not None:
+                on_sent(self, error)
+            raise
+        if on_sent is not None:
+            on_sent(self, None)
+        if full is None:
+            if now.__class__ is Background:
+                await trio.lowlevel.checkpoint()
+            return True
+        if full is UNROUTED:
+            if now.__class__ is Background:
+                await trio.lowlevel.checkpoint()
+            return False
+        line = now._line
+        await full.wait_for_room(  # type: ignore[attr-defined]
+            line if line is not None and line.serial else None
+        )
+        return True
+
+    async def send_audio_frame(
+        self, frame: AudioFrame, on_sent: SentHandler | None = None
+    ) -> bool:
+        """`send_data` for an audio frame."""
+        return await self.send_data(frame, on_sent)
+
+    async def send_video_frame(
+        self, frame: VideoFrame, on_sent: SentHandler | None = None
+    ) -> bool:
+        """`send_data` for a video frame."""
+        return await self.send_data(frame, on_sent)
+
+    def discard_queued(self, *, sent_before: Cmd | None = None) -> int:
+        """Drop the data and frames that wait for this extension; how many there were.
+
+        For graphs with a `flush` command: `sent_before` names a received command, and only what was
+        sent before it is dropped.
+        """
+        self._check_thread()
+        return self._instance.discard_queued(sent_before)
+
+    # Lifetimes --------------------------------------------------------------------------------
+
+    @property
+    def nursery(self) -> ExtensionNursery:
+        """For background tasks of this extension; opened at its first use, cancelled after on_stop."""
+        self._check_thread()
+        if self._nursery is None:
+            self._check_open()
+            self._nursery = ExtensionNursery(self._instance)
+        return self._nursery
+
+    async def to_thread(
+        self, sync_fn: Callable[..., T], *args: Any, abandon_on_cancel: bool = False
+    ) -> T:
+        """Run blocking code in a worker thread (`trio.to_thread.run_sync`) and wait for it."""
+        self._check_thread()
+        engine = self._instance.engine
+        with engine.thread_of(self.name, sync_fn):
+            return await trio.to_thread.run_sync(
+                sync_fn,
+                *args,
+                abandon_on_cancel=abandon_on_cancel,
+                limiter=engine.thread_limiter,
+            )
+
+    def proxy(self) -> TenEnvProxy:
+        """A handle through which any OS thread may send in order; closed with the extension."""
+        from .proxy import TenEnvProxy  # noqa: PLC0415 - only where foreign threads are used
+
+        self._check_thread()
+        self._check_open()
+        proxy = TenEnvProxy(self)
+        self._proxies.append(proxy)
+        return proxy
+
+    def stop_graph(self) -> None:
+        """Begin the orderly close of this graph, and return at once."""
+        self._check_thread()
+        self.post_cmd(StopGraph())
+
+    async def _close_tasks(self) -> None:
+        if self._nursery is not None:
+            await self._nursery.aclose()
+
+    def _cancel(self, reason: str) -> None:
+        if self._nursery is not None:
+            self._nursery.cancel(reason)
+
+    def _close(self) -> None:
+        for proxy in self._proxies:
+            proxy.close()
+
+    # Checks -----------------------------------------------------------------------------------
+
+    def _check_thread(self) -> None:
+        if get_ident() != self._thread:
+            raise WrongThread(
+                f"the env of {self.name!r} was used from another thread; "
+                f"get a handle for other threads with env.proxy()"
+            )
+
+    def _check_open(self) -> None:
+        if self._instance.closed:
+            raise self._instance._closed_error(Msg)
+
+
+__all__ = ["SentHandler", "TenEnv"]

@@ -1,0 +1,110 @@
+"""The base class of user code: an extension's lifecycle callbacks, message handlers and settings."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from ..messages import Timeout
+
+if TYPE_CHECKING:
+    from ..messages import AudioFrame, Cmd, Data, VideoFrame
+    from .env import TenEnv
+
+OnError = Literal["stop_graph", "isolate", "restart"]
+
+_CALLBACKS = (
+    "on_configure",
+    "on_init",
+    "on_start",
+    "on_stop",
+    "on_deinit",
+    "on_cmd",
+    "on_data",
+    "on_audio_frame",
+    "on_video_frame",
+)
+
+
+class Extension:
+    """A unit of user code in a graph. Subclass it and override what you need.
+
+    The lifecycle callbacks run one after another in a task of their own; the return of each is its
+    acknowledgement.  Messages arrive from the return of `on_init` on (so `on_cmd` may run before
+    `on_start` does) until `on_deinit` begins.
+
+    The class attributes below are settings; a node of a graph may override each of them.
+    """
+
+    name: str = ""
+    """The node's name; set before `on_configure`."""
+
+    inline: ClassVar[bool] = True
+    """Start handlers on the task that drains the queue; a handler that waits gets a task then.
+    False: every handler is started in a task."""
+    cmd_handlers: ClassVar[Literal["concurrent", "serial"]] = "concurrent"
+    """Whether a waiting `on_cmd` holds up the next command."""
+    data_handlers: ClassVar[Literal["serial", "concurrent"]] = "serial"
+    """Whether a waiting data or frame handler holds up the next data or frame."""
+    on_error: ClassVar[OnError] = "stop_graph"
+    """What an exception in this extension means for its graph."""
+    cancel_abandoned: ClassVar[bool] = False
+    """Cancel a waiting `on_cmd` when its caller is gone."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in _CALLBACKS:
+            callback = cls.__dict__.get(name)
+            if callback is not None and not inspect.iscoroutinefunction(callback):
+                raise TypeError(f"{cls.__qualname__}.{name} must be an `async def`")
+
+    async def on_configure(self, env: TenEnv) -> None:
+        """Before the properties are loaded: the place for `env.init_property_from_json`."""
+
+    async def on_init(self, env: TenEnv) -> None:
+        """The properties are there. Messages wait until this returns; results don't."""
+
+    @asynccontextmanager
+    async def lifespan(self, env: TenEnv) -> AsyncGenerator[None, None]:
+        """Held open by the lifecycle task from after `on_init` until after `on_stop`.
+
+        The place for a nursery, a client or a connection that the handlers use.
+        """
+        yield
+
+    async def on_start(self, env: TenEnv) -> None:
+        """The extension begins to work."""
+
+    async def on_stop(self, env: TenEnv) -> None:
+        """The graph is closing. Messages still flow both ways."""
+
+    async def on_deinit(self, env: TenEnv) -> None:
+        """The last callback: it may send, but receives nothing except results."""
+
+    async def on_cmd(self, env: TenEnv, cmd: Cmd) -> None:
+        """Handle a command; answer it with `env.return_result`. The default answers ERROR."""
+        if not isinstance(cmd, Timeout):
+            await env.return_result(
+                cmd.error(f"not handled: {type(self).__name__} has no on_cmd for {cmd.name!r}")
+            )
+
+    async def on_data(self, env: TenEnv, data: Data) -> None:
+        """Handle a data message. The default ignores it."""
+
+    async def on_audio_frame(self, env: TenEnv, frame: AudioFrame) -> None:
+        """Handle an audio frame. The default ignores it."""
+
+    async def on_video_frame(self, env: TenEnv, frame: VideoFrame) -> None:
+        """Handle a video frame. The default ignores it."""
+
+
+def lifespan_of(extension: Extension, env: TenEnv) -> AbstractAsyncContextManager[object] | None:
+    """The lifespan of `extension` if it defines one."""
+    if type(extension).lifespan is Extension.lifespan:
+        return None
+    return extension.lifespan(env)
+
+
+__all__ = ["Extension", "OnError", "lifespan_of"]

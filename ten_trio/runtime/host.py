@@ -1,0 +1,269 @@
+"""The host: the code that opened a graph is itself an endpoint of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from ..errors import EngineClosed, TenError
+from ..messages import Loc, Msg, StatusCode
+from .calls import DISCARD, Call, HandlerSink, ResultHandler
+from .current import NOTHING
+from .directory import GRAPH_PROXY, Outlet
+from .endpoint import UNROUTED, Endpoint
+from .paths import InPath
+from .policies import ResultReturnPolicy
+
+if TYPE_CHECKING:
+    from ..graphs import Conversion
+    from ..messages import AudioFrame, Cmd, CmdResult, Timeout, VideoFrame
+    from .engine import EngineCore
+
+logger = logging.getLogger("ten_trio.runtime")
+
+
+class Outside(Endpoint):
+    """What the extensions of a graph see of the code that opened it: their `ten:graph_proxy`."""
+
+    def __init__(self, engine: EngineCore) -> None:
+        super().__init__(engine, GRAPH_PROXY, Loc(engine.loc.app_uri, engine.graph_id, GRAPH_PROXY))
+        self.data_line = Outlet("host", self.take_data)
+        self.subscriptions: dict[Subscription, None] = {}
+        self._handlers: trio.MemorySendChannel[Any] | None = None
+        engine.outsides.append(self)
+
+    def _closed_error(self, msg: Msg) -> TenError:
+        return EngineClosed(
+            f"cannot send {msg!r} to graph {self.engine.title}: {self.engine.close_reason or 'closed'}"
+        )
+
+    # Receiving --------------------------------------------------------------------------------
+
+    def take_data(self, msg: Msg) -> str | None:
+        """Data that the graph exposes; why it was dropped, if it was."""
+        wanted = [sub for sub in self.subscriptions if sub.wants(msg)]
+        if not wanted:
+            return "host: not subscribed"
+        taken = [sub.offer(msg if sub is wanted[0] else msg._shell()) for sub in wanted]
+        return None if all(taken) else "host: full"
+
+    def take_cmd(
+        self, cmd: Cmd, path: Any, result_conversion: Conversion | None
+    ) -> None:
+        """A command that the graph exposes, or that names the proxy."""
+        wanted = next((sub for sub in self.subscriptions if sub.wants(cmd)), None)
+        if wanted is None:
+            path.answer(StatusCode.ERROR, f"not handled: the host doesn't read {cmd.name!r}")
+            return
+        cmd._path = path.in_path = in_path = InPath(self, path, result_conversion)
+        in_path.started = True
+        if not wanted.offer(cmd):
+            in_path.answer(StatusCode.ERROR, "busy: the host doesn't keep up")
+
+    def take_timeout(self, timeout: Timeout, path: Any) -> None:
+        """A timer that the host has set."""
+        timeout._path = path
+        self.take_data(timeout)
+
+    def take_result(self, result: CmdResult) -> None:
+        """Nothing is queued here: the caller goes on at once."""
+        coro = result._path.arrive(result)
+        if coro is not None:
+            if self._handlers is None:
+                self._handlers, receive = trio.open_memory_channel[Any](float("inf"))
+                self.engine.start_soon(self._run_handlers, receive)
+            self._handlers.send_nowait(coro)
+
+    async def _run_handlers(self, receive: trio.MemoryReceiveChannel[Any]) -> None:
+        with receive:
+            async for coro in receive:
+                try:
+                    await coro
+                except Exception as error:  # noqa: BLE001 - the host's own code; Cancelled goes on
+                    error.add_note(f"in a result_handler of the host of graph {self.engine.title}")
+                    self.engine.fail(error)
+
+    def end(self, detail: str) -> None:
+        """The graph is closed: nothing stays unanswered, and the streams end."""
+        self.closed = True
+        self.answer_all(detail)
+        self.end_calls(detail)
+        for subscription in self.subscriptions:
+            subscription.close()
+        if self._handlers is not None:
+            self._handlers.close()
+
+
+class Subscription:
+    """The messages that a graph sends to its host, in the order in which they were sent."""
+
+    def __init__(self, outside: Outside, names: Iterable[str], capacity: int) -> None:
+        self._outside = outside
+        self._names = frozenset(names)
+        self._send, self._receive = trio.open_memory_channel[Msg](capacity)
+        self.dropped = 0
+        """Messages that came while `capacity` were waiting."""
+
+    def wants(self, msg: Msg) -> bool:
+        """Whether this subscription is for messages of that name."""
+        return not self._names or msg.name in self._names
+
+    def offer(self, msg: Msg) -> bool:
+        """Keep `msg` for the reader; False if there is no room."""
+        try:
+            self._send.send_nowait(msg)
+        except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
+            self.dropped += 1
+            return False
+        return True
+
+    def close(self) -> None:
+        """The reader gets what is left, then the end."""
+        self._send.close()
+
+    def __aiter__(self) -> Subscription:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return await self._receive.receive()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+
+    async def receive(self) -> Any:
+        """The next message. Raises `trio.EndOfChannel` once the graph is closed."""
+        return await self._receive.receive()
+
+    def receive_nowait(self) -> Any:
+        """The next message if there is one, else `trio.WouldBlock`."""
+        return self._receive.receive_nowait()
+
+
+class HostSender:
+    """The sending half of `Engine`: the host's commands and data."""
+
+    def __init__(self, core: EngineCore) -> None:
+        self._core = core
+        self._outside = core.host
+
+    async def send_cmd(
+        self,
+        cmd: Cmd,
+        *,
+        policy: ResultReturnPolicy | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - a path's time to live, also across remotes
+    ) -> CmdResult:
+        """Send a command into the graph and wait for its result: the first ERROR, else the last OK.
+
+        Without a destination it goes where the graph's exposed messages say.  Raises `NotConnected`
+        or `EngineClosed` if it can't be sent.
+        """
+        return await self.start_cmd(cmd, policy=policy, timeout=timeout).result()
+
+    @asynccontextmanager
+    async def send_cmd_ex(
+        self,
+        cmd: Cmd,
+        *,
+        policy: ResultReturnPolicy = ResultReturnPolicy.EACH_OK_AND_ERROR,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> AsyncGenerator[Call, None]:
+        """Every result of every destination, inside a block; leaving it abandons the rest."""
+        call = self.start_cmd(cmd, policy=policy, timeout=timeout)
+        try:
+            yield call
+        finally:
+            call.cancel()
+
+    def start_cmd(
+        self,
+        cmd: Cmd,
+        *,
+        policy: ResultReturnPolicy | None = None,
+        timeout: float | None = None,
+    ) -> Call:
+        """Send a command and return at once with a promise of its results."""
+        self._check_open(cmd)
+        call = Call()
+        sending = self._outside.start(cmd, call, NOTHING, policy=policy, timeout=timeout)
+        call._abandon = sending.abandon
+        return call
+
+    def post_cmd(
+        self,
+        cmd: Cmd,
+        result_handler: ResultHandler | None = None,
+        is_streaming_result: bool = False,
+        *,
+        policy: ResultReturnPolicy | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Send a command and return at once; `result_handler(engine, result, error)` gets the result."""
+        self._check_open(cmd)
+        if result_handler is None:
+            self._outside.start(cmd, DISCARD, NOTHING, policy=policy, timeout=timeout)
+            return
+        if is_streaming_result and policy is None:
+            policy = ResultReturnPolicy.EACH_OK_AND_ERROR
+        sink = HandlerSink(self, result_handler, every=is_streaming_result)
+        self._outside.start(cmd, sink, NOTHING, policy=policy, timeout=timeout)
+
+    async def return_result(self, result: CmdResult) -> bool:
+        """Answer a command that the graph has sent to its host."""
+        given = self._outside.give_back(result)
+        await trio.lowlevel.checkpoint()
+        return given
+
+    async def send_data(self, data: Msg) -> bool:
+        """Send data into the graph; waits for room. False if nothing there takes it."""
+        self._check_open(data)
+        full = self._outside.post(data, NOTHING)
+        if full is None or full is UNROUTED:
+            await trio.lowlevel.checkpoint()
+            return full is None
+        await full.wait_for_room(None)  # type: ignore[attr-defined]
+        return True
+
+    async def send_audio_frame(self, frame: AudioFrame) -> bool:
+        """`send_data` for an audio frame."""
+        return await self.send_data(frame)
+
+    async def send_video_frame(self, frame: VideoFrame) -> bool:
+        """`send_data` for a video frame."""
+        return await self.send_data(frame)
+
+    @asynccontextmanager
+    async def messages(
+        self, *names: str, capacity: int | None = None
+    ) -> AsyncGenerator[Subscription, None]:
+        """What the graph exposes to its host (`*_out`), of these names or of any, in order.
+
+        Kept from the beginning of the block on, at most `capacity` messages; more are dropped and
+        counted, so that a host that doesn't read never stalls the graph.  Of several open
+        subscriptions that want a command, the first answers it.
+        """
+        limit = self._core.limits.host_queue if capacity is None else capacity
+        subscription = Subscription(self._outside, names, limit)
+        self._outside.subscriptions[subscription] = None
+        try:
+            yield subscription
+        finally:
+            del self._outside.subscriptions[subscription]
+            subscription.close()
+            while True:
+                try:
+                    msg = subscription.receive_nowait()
+                except (trio.WouldBlock, trio.EndOfChannel):
+                    break
+                if isinstance(msg, Msg) and msg.kind == "cmd" and isinstance(msg._path, InPath):
+                    msg._path.answer(StatusCode.ERROR, "not handled: the host reads no more")
+
+    def _check_open(self, msg: Msg) -> None:
+        if self._core.closing:
+            raise self._outside._closed_error(msg)
+
+

@@ -1,0 +1,407 @@
+"""A running extension: its two lines, what its handlers start with, and what happens at its ends."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from ..errors import HandlerLeak, SchemaError
+from ..messages import (
+    AudioFrame,
+    Cmd,
+    CmdResult,
+    CloseApp,
+    Data,
+    Loc,
+    Msg,
+    StartGraph,
+    StatusCode,
+    StopGraph,
+    Timeout,
+    Timer,
+    TriggerLifeCycle,
+    VideoFrame,
+)
+from .endpoint import Endpoint
+from .lines import Line
+from .paths import InPath, OutPath
+from .supervision import blame, split
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from ..graphs import Conversion
+    from ..schemas import ApiSchemas
+    from .engine import EngineCore
+    from .env import TenEnv
+    from .extension import Extension, OnError
+    from .lanes import Group, Worker
+
+logger = logging.getLogger("ten_trio.runtime")
+
+GOING = "The destination extension is in its de-initialization phase."
+_COMMANDS = (Cmd, StartGraph, StopGraph, CloseApp, Timer, Timeout, TriggerLifeCycle)
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """How one extension is run: its class's settings with the node's over them."""
+
+    inline: bool = True
+    cmd_handlers: str = attrs.field(
+        default="concurrent", validator=attrs.validators.in_(("concurrent", "serial"))
+    )
+    data_handlers: str = attrs.field(
+        default="serial", validator=attrs.validators.in_(("concurrent", "serial"))
+    )
+    on_error: OnError = attrs.field(
+        default="stop_graph", validator=attrs.validators.in_(("stop_graph", "isolate", "restart"))
+    )
+    cancel_abandoned: bool = False
+
+    @classmethod
+    def of(cls, extension: Extension, node: dict[str, Any]) -> Settings:
+        """The settings of `extension` in a node. Raises `ValueError` or `TypeError`."""
+        own = {name: getattr(extension, name) for name in attrs.fields_dict(cls)}
+        return cls(**{**own, **node})
+
+
+class Instance(Endpoint):
+    """One extension in one graph."""
+
+    def __init__(
+        self,
+        engine: EngineCore,
+        name: str,
+        group: Group,
+        extension: Extension,
+        settings: Settings,
+    ) -> None:
+        super().__init__(engine, name, Loc(engine.loc.app_uri, engine.graph_id, name))
+        self.group = group
+        self.workers: dict[Worker, Msg] = {}
+        self.held: deque[Msg] = deque()
+        self.schemas: ApiSchemas | None = None
+        self.timeout = engine.limits.path_timeout
+        self.answered_with_error = 0
+        limits = engine.limits
+        self.data_line = Line(
+            "data",
+            self,
+            None,
+            serial=settings.data_handlers == "serial",
+            inline=settings.inline,
+            cap=limits.queue,
+            hard=limits.hard_queue,
+        )
+        self.cmd_line = Line(
+            "commands",
+            self,
+            None,
+            serial=settings.cmd_handlers == "serial",
+            inline=settings.inline,
+            cap=limits.pending_cmds,
+            hard=limits.pending_cmds,
+        )
+        self.equip(extension, settings)
+        self.hold()
+
+    def equip(self, extension: Extension, settings: Settings) -> None:
+        """Let `extension` be what runs here; also after a restart."""
+        from .env import TenEnv  # noqa: PLC0415 - the env needs the instance, as the instance the env
+
+        self.extension = extension
+        self.settings = settings
+        extension.name = self.name
+        self.env: TenEnv = TenEnv(self)
+        self.use_schemas(None)
+        for line in (self.data_line, self.cmd_line):
+            line.env = self.env
+            line.inline = settings.inline
+        self.use_context()
+
+    def use_context(self) -> None:
+        """Handlers start in copies of the context that is current now."""
+        self.data_line.context = self.cmd_line.context = copy_context()
+
+    def use_schemas(self, schemas: ApiSchemas | None) -> None:
+        """Check messages against `schemas`; without any, handlers are called directly."""
+        self.schemas = schemas
+        extension = self.extension
+        if schemas is None:
+            self.data_line.table = {
+                Data: extension.on_data,
+                AudioFrame: extension.on_audio_frame,
+                VideoFrame: extension.on_video_frame,
+            }
+        else:
+            self.data_line.table = dict.fromkeys(
+                (Data, AudioFrame, VideoFrame), self._start_checked_data
+            )
+        self.cmd_line.table = {
+            **dict.fromkeys(_COMMANDS, self._start_cmd),
+            CmdResult: self._start_result,
+        }
+
+    # States of the lines ----------------------------------------------------------------------
+
+    def hold(self) -> None:
+        """Keep what comes, except results, until `flow`; also what is queued already."""
+        self.data_line.put = self.held.append
+        self.cmd_line.put = self._hold_cmd
+        self.data_line.lane = self.data_line.lane or self.group.shared
+        self.cmd_line.lane = self.cmd_line.lane or self.group.shared
+        self.data_line.gate = self.cmd_line.gate = self._gate_hold
+
+    def _hold_cmd(self, msg: Msg) -> None:
+        if msg.kind == "result":
+            assert self.cmd_line.lane is not None
+            self.cmd_line.lane.send_nowait(msg)
+        else:
+            self.held.append(msg)
+
+    def _gate_hold(self, msg: Msg) -> bool:
+        if msg.kind == "result":
+            return False
+        msg._line.count += 1
+        self.held.append(msg)
+        return True
+
+    def flow(self) -> None:
+        """Let messages through: first those that were kept, in the order of their arrival."""
+        self.data_line.gate = self.cmd_line.gate = None
+        for line in (self.data_line, self.cmd_line):
+            assert line.lane is not None
+            line.open(line.lane)
+        held, self.held = self.held, deque()
+        for msg in held:
+            msg._line.put(msg)
+
+    def refuse(self) -> None:
+        """From `on_deinit` on: commands are answered with ERROR, data is dropped, results pass."""
+        self.data_line.put = self._refuse
+        self.cmd_line.put = self._refuse_cmd
+        self.data_line.gate = self.cmd_line.gate = self._gate_refuse
+        self.data_line.release()
+        held, self.held = self.held, deque()
+        for msg in held:
+            self._refuse(msg)
+
+    def _refuse(self, msg: Msg) -> None:
+        msg._line.count -= 1
+        self._turn_away(msg)
+
+    def _refuse_cmd(self, msg: Msg) -> None:
+        if msg.kind == "result":
+            assert self.cmd_line.lane is not None
+            self.cmd_line.lane.send_nowait(msg)
+        else:
+            self._refuse(msg)
+
+    def _gate_refuse(self, msg: Msg) -> bool:
+        if msg.kind == "result":
+            return False
+        self._turn_away(msg)
+        return True
+
+    def _turn_away(self, msg: Msg) -> None:
+        if isinstance(msg, Cmd):
+            if isinstance(msg._path, InPath):
+                self.answered_with_error += 1
+                msg._path.answer(StatusCode.ERROR, GOING)
+        else:
+            msg._line.drop("closing")
+
+    def make_room(self, line: Line) -> bool:
+        """Beyond the hard bound: whether one more message may come in."""
+        if self.engine.limits.overflow == "drop_oldest":
+            assert line.lane is not None
+            kept = line.lane.take_all()
+            index = next((i for i, msg in enumerate(kept) if msg._line is line), None)
+            if index is None and self.held:
+                self.held.popleft()
+            elif index is not None:
+                del kept[index]
+            for msg in kept:
+                line.lane.send_nowait(msg)
+            line.count -= 1
+            line.drop("overflow")
+            return True
+        line.drop("overflow")
+        return False
+
+    # Receiving --------------------------------------------------------------------------------
+
+    def take_cmd(
+        self, cmd: Cmd, path: OutPath | Any, result_conversion: Conversion | None
+    ) -> None:
+        """File a command: from now on it has to be answered through `path`."""
+        if len(self.in_paths) >= self.engine.limits.pending_cmds:
+            path.answer(
+                StatusCode.ERROR, f"busy: {self.name} has {len(self.in_paths)} commands to answer"
+            )
+            return
+        cmd._path = path.in_path = InPath(self, path, result_conversion)
+        if cmd.__class__ is TriggerLifeCycle:
+            self.engine.trigger(self, cmd)
+            return
+        line = self.cmd_line
+        cmd._line = line
+        line.count += 1
+        line.put(cmd)
+
+    def take_timeout(self, timeout: Timeout, path: Any) -> None:
+        """File a timer's command, which wants no answer."""
+        timeout._path = path
+        timeout._line = line = self.cmd_line
+        line.count += 1
+        line.put(timeout)
+
+    def take_result(self, result: CmdResult) -> None:
+        """File a result of a command that was sent from here."""
+        line = self.cmd_line
+        result._line = line
+        line.count += 1
+        line.put(result)
+
+    def _start_cmd(self, env: TenEnv, cmd: Cmd) -> Coroutine[Any, Any, None] | None:
+        path: InPath = cmd._path
+        path.started = True
+        if path.is_abandoned and self.settings.cancel_abandoned:
+            return None
+        if self.schemas is not None:
+            try:
+                self._check_in(cmd)
+            except SchemaError as error:
+                path.answer(StatusCode.ERROR, str(error))
+                return None
+        if self.settings.cancel_abandoned:
+            path.on_abandon = lambda: self._cancel_handler(cmd)
+        return self.extension.on_cmd(env, cmd)
+
+    def _cancel_handler(self, cmd: Cmd) -> None:
+        for worker, msg in self.workers.items():
+            if msg is cmd:
+                worker.scope.cancel("the caller is gone")
+
+    def _start_checked_data(self, env: TenEnv, data: Any) -> Coroutine[Any, Any, None] | None:
+        try:
+            self._check_in(data)
+        except SchemaError as error:
+            self.data_line.drop("schema")
+            logger.warning("%s: %r dropped: %s", self.loc, data, error)
+            return None
+        if data.__class__ is Data:
+            return self.extension.on_data(env, data)
+        if data.__class__ is AudioFrame:
+            return self.extension.on_audio_frame(env, data)
+        return self.extension.on_video_frame(env, data)
+
+    def _check_in(self, msg: Msg) -> None:
+        assert self.schemas is not None
+        schema = self.schemas.message("in", msg.kind, msg.name)
+        if schema is not None:
+            _adjust(msg, schema)
+
+    def _start_result(self, _: object, result: CmdResult) -> Any:
+        path: OutPath = result._path
+        if path.closed:
+            self.late_results += 1
+            return None
+        if self.schemas is not None:
+            schema = self.schemas.result("out", path.cmd_name)
+            if schema is not None:
+                try:
+                    _adjust(result, schema)
+                except SchemaError as error:
+                    logger.warning("%s: result of %r: %s", self.loc, path.cmd_name, error)
+                    result.status = StatusCode.ERROR
+        return path.arrive(result)
+
+    # Sending ----------------------------------------------------------------------------------
+
+    @property
+    def path_timeout(self) -> float:
+        """Seconds; `ten.path_timeout` of the extension's properties if it has one."""
+        return self.timeout
+
+    def check_out(self, msg: Any) -> Any:
+        """Check a message against the manifest before it is sent. Raises `SchemaError`."""
+        if self.schemas is None:
+            return msg
+        schema = self.schemas.message("out", msg.kind, msg.name)
+        return msg if schema is None else _adjust(msg, schema, copy=True)
+
+    def check_result_out(self, path: InPath, result: CmdResult) -> CmdResult:
+        """Check a result against the manifest before it is returned. Raises `SchemaError`."""
+        if self.schemas is None:
+            return result
+        schema = self.schemas.result("in", path.out.cmd_name)
+        return result if schema is None else _adjust(result, schema, copy=True)
+
+    # Errors -----------------------------------------------------------------------------------
+
+    def handler_failed(self, msg: Msg, error: BaseException) -> BaseException | None:
+        """Answer the command, apply the error policy; what is left has to go on rising."""
+        rising, failure = split(error, closing=self.closed or self.engine.closing)
+        if failure is not None:
+            blame(failure, f"while {self.name!r} handled {msg!r}", self.engine)
+            self.handler_raised(msg, failure)
+        return rising
+
+    def handler_raised(self, msg: Msg, failure: Exception) -> None:
+        """A handler of `msg` raised `failure`: no caller hangs, and the policy is applied."""
+        path = msg._path if isinstance(msg, Cmd) else None
+        if isinstance(path, InPath):
+            path.answer(StatusCode.ERROR, f"{self.name}: {type(failure).__name__}: {failure}")
+        self.engine.extension_failed(self, failure)
+
+    def handler_leaked(self, msg: Msg) -> None:
+        """A handler left a nursery of its own open."""
+        failure = HandlerLeak(
+            f"{self.name}: the handler of {msg!r} returned inside a nursery it had opened; "
+            f"close it in the handler, or use env.nursery or lifespan"
+        )
+        blame(failure, f"while {self.name!r} handled {msg!r}", self.engine)
+        self.handler_raised(msg, failure)
+
+    # Ends -------------------------------------------------------------------------------------
+
+    def cancel_handlers(self, reason: str) -> None:
+        """Cancel the handlers that are waiting."""
+        for worker in tuple(self.workers):
+            worker.scope.cancel(reason)
+
+    def end(self, detail: str) -> None:
+        """After `on_deinit`: nothing may stay unanswered, nobody may wait."""
+        self.refuse()
+        self.closed = True
+        self.answered_with_error += self.answer_all(detail)
+        self.end_calls(f"The extension {self.name} has been closed.")
+        self.cancel_handlers("the extension is closed")
+
+
+def _adjust(msg: Any, schema: Any, *, copy: bool = False) -> Any:
+    """`msg` with its properties as `schema` wants them. Raises `SchemaError`."""
+    try:
+        properties = schema.check(msg._props)
+    except SchemaError as error:
+        raise SchemaError(f"{msg.kind} {msg.name!r}: {error}") from error
+    if properties is msg._props:
+        return msg
+    if copy:
+        keep = msg
+        msg = keep._shell()
+        msg._dests = keep._dests
+        if isinstance(msg, Cmd | CmdResult):
+            msg._id, msg._path = keep._id, keep._path
+    msg._props = properties
+    msg._shared = False
+    return msg
+
+
+__all__ = ["GOING", "Instance", "Settings"]

@@ -1,0 +1,352 @@
+"""Lanes: how the messages of many receivers are handled in order without a task switch each.
+
+A lane is one FIFO (a Trio memory channel) and the worker (a task) that drains it.  The worker starts
+each handler itself, `coro.send(None)`; a handler that doesn't wait costs no more than a call.  When a
+handler really waits, the worker stays with it, and
+
+* for a serial line (data and frames) becomes the drain of that line's own lane, to which the line's
+  queued messages move; another worker takes over the shared lane;
+* for a concurrent line (commands and results) keeps only the handler; another worker takes over.
+
+An own lane that is empty, and whose last handlers haven't waited, is given up again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterator
+from contextvars import Context, copy_context
+from math import inf
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from ..messages import Msg
+from .current import current
+
+if TYPE_CHECKING:
+    from .limits import Limits
+    from .lines import Line
+
+
+class Lane:
+    """A FIFO. `owner` is the line it belongs to, or None for the lane a group shares."""
+
+    __slots__ = ("_receive_channel", "_send_channel", "owner", "receive", "receive_nowait", "send_nowait")
+
+    def __init__(self, owner: Line | None = None) -> None:
+        # Unbounded as a channel: the bounds differ by kind and are counted by the lines.
+        self._send_channel, self._receive_channel = trio.open_memory_channel[Msg](inf)
+        self.send_nowait = self._send_channel.send_nowait
+        self.receive = self._receive_channel.receive
+        self.receive_nowait = self._receive_channel.receive_nowait
+        self.owner = owner
+
+    def take_all(self) -> list[Msg]:
+        """Empty the lane; what was in it, in order."""
+        taken = []
+        while True:
+            try:
+                taken.append(self.receive_nowait())
+            except (trio.WouldBlock, trio.EndOfChannel):
+                return taken
+
+    def close(self) -> None:
+        """Its worker finishes what is left, then ends."""
+        self._send_channel.close()
+
+
+class Group:
+    """An extension group: one shared lane, and the workers that drain it and its lines' own lanes."""
+
+    def __init__(self, name: str, nursery: trio.Nursery, limits: Limits) -> None:
+        self.name = name
+        self.nursery = nursery
+        self.limits = limits
+        self.shared = Lane()
+        self.own: dict[Line, Lane] = {}
+        self.workers: dict[Worker, None] = {}
+        self.idle: list[Worker] = []
+        self.closed = False
+        self.cancelled = False
+        self.promotions = 0
+        self.gone = trio.Event()
+        # What workers start in: nothing of whoever happened to be running then.
+        self._context = copy_context()
+        self._spawn(self.shared)
+
+    def _spawn(self, lane: Lane) -> None:
+        worker = Worker(self, lane)
+        self.workers[worker] = None
+        self._context.copy().run(self.nursery.start_soon, worker.run)
+
+    def hand_over(self, lane: Lane) -> None:
+        """Give `lane` to a worker that has nothing else to do."""
+        if self.idle:
+            worker = self.idle.pop()
+            worker.lane = lane
+            trio.lowlevel.reschedule(worker.task)
+        else:
+            self._spawn(lane)
+
+    def promote(self, line: Line) -> Lane:
+        """Make a lane for `line` alone and move its queued messages there."""
+        self.promotions += 1
+        own = Lane(line)
+        self.own[line] = own
+        assert line.lane is not None
+        for msg in line.lane.take_all():
+            (own if msg._line is line else line.lane).send_nowait(msg)
+        follow = line.put == line.lane.send_nowait
+        line.lane = own
+        line.quiet = 0
+        if follow:
+            line.put = own.send_nowait
+        return own
+
+    def demote(self, line: Line) -> None:
+        """Send the messages of `line` to the shared lane again. Its own lane must be empty."""
+        own = self.own.pop(line)
+        if line.put == own.send_nowait:
+            line.put = self.shared.send_nowait
+        line.lane = self.shared
+        own.close()
+
+    def close(self) -> None:
+        """The workers finish what is in their lanes, then end."""
+        self.closed = True
+        self.shared.close()
+        for lane in self.own.values():
+            lane.close()
+        idle, self.idle = self.idle, []
+        for worker in idle:
+            trio.lowlevel.reschedule(worker.task)
+
+    def cancel(self, reason: str) -> None:
+        """The workers end now, wherever their handlers are."""
+        self.cancelled = True
+        for worker in self.workers:
+            worker.scope.cancel(reason)
+
+
+class Worker:
+    """A task that drains one lane at a time, and stays with a handler that waits."""
+
+    __slots__ = ("group", "lane", "scope", "task")
+
+    def __init__(self, group: Group, lane: Lane) -> None:
+        self.group = group
+        self.lane: Lane | None = lane
+        # Until `run` is entered; cancelling it then still counts.
+        self.scope = trio.CancelScope(shield=True)
+        self.task: trio.lowlevel.Task
+
+    async def run(self) -> None:
+        """Drain until the group closes or the pool of idle workers is full."""
+        group = self.group
+        self.task = trio.lowlevel.current_task()
+        try:
+            while True:
+                # Entered before the first handler, so that the handlers' own scopes lie inside it.
+                with self.scope:
+                    while True:
+                        if self.lane is None and not await self._rest():
+                            return
+                        assert self.lane is not None
+                        await self._drain(self.lane)
+                if group.cancelled:
+                    return
+                # One handler was cancelled, not the worker: go on in a fresh scope.
+                self.scope = trio.CancelScope(shield=True)
+        finally:
+            del group.workers[self]
+            if group.closed and not group.workers:
+                group.gone.set()
+
+    async def _rest(self) -> bool:
+        """Wait for the next lane; False if there is none to come."""
+        group = self.group
+        if group.closed or len(group.idle) >= group.limits.idle_workers:
+            return False
+        group.idle.append(self)
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            if self in group.idle:
+                group.idle.remove(self)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+        return self.lane is not None
+
+    async def _drain(self, lane: Lane) -> None:
+        """Handle what comes through `lane` until the lane ends or goes to another worker."""
+        receive_nowait = lane.receive_nowait
+        task = self.task
+        own = lane.owner
+        limits = self.group.limits
+        left = limits.slice
+        until = perf_counter() + limits.slice_seconds
+        while True:
+            try:
+                msg = receive_nowait()
+            except trio.WouldBlock:
+                if own is not None and own.quiet >= limits.demote_after:
+                    self.lane = None
+                    self.group.demote(own)
+                    return
+                try:
+                    msg = await lane.receive()
+                except trio.EndOfChannel:
+                    self.lane = None
+                    return
+                left = limits.slice
+                until = perf_counter() + limits.slice_seconds
+            except trio.EndOfChannel:
+                self.lane = None
+                return
+            line: Line = msg._line
+            line.count -= 1
+            if line.waiters is not None and line.count <= line.low:
+                line.release()
+            if line.gate is not None and line.gate(msg):
+                continue
+            line.started += 1
+            if not line.inline:
+                await self._start_apart(lane, line, msg)
+                if self.lane is not lane:
+                    return
+                continue
+            try:
+                coro = line.table[msg.__class__](line.env, msg)
+                if coro is None:
+                    continue
+                context = line.context.copy()
+                trap = context.run(_start, coro, msg)
+            except StopIteration:
+                if task.child_nurseries:
+                    line.owner.handler_leaked(msg)
+                if own is not None:
+                    own.quiet += 1
+            except BaseException as error:
+                rising = line.owner.handler_failed(msg, error)
+                if rising is error:
+                    raise
+                if rising is not None:
+                    raise rising from None
+            else:
+                if lane.owner is not line:
+                    self._leave(lane, line)
+                await self._finish(line, msg, coro, trap, context)
+                if self.lane is not lane:
+                    return
+                left = limits.slice + 1
+                until = perf_counter() + limits.slice_seconds
+            left -= 1
+            if not left or (not left & 7 and perf_counter() >= until):
+                await trio.lowlevel.checkpoint()
+                left = limits.slice
+                until = perf_counter() + limits.slice_seconds
+
+    def _leave(self, lane: Lane, line: Line) -> None:
+        """The handler just started for `line` occupies this worker: others get on with `lane`."""
+        self.lane = self.group.promote(line) if line.serial else None
+        self.group.hand_over(lane)
+
+    async def _start_apart(self, lane: Lane, line: Line, msg: Msg) -> None:
+        """Start a handler in a task that drains nothing else (`inline=False`)."""
+        if lane.owner is not line:
+            self._leave(lane, line)
+        context = line.context.copy()
+        try:
+            coro = line.table[msg.__class__](line.env, msg)
+            if coro is None:
+                return
+            trap = context.run(_start, coro, msg)
+        except StopIteration:
+            if self.task.child_nurseries:
+                line.owner.handler_leaked(msg)
+            await trio.lowlevel.checkpoint()
+        except BaseException as error:
+            rising = line.owner.handler_failed(msg, error)
+            if rising is error:
+                raise
+            if rising is not None:
+                raise rising from None
+        else:
+            await self._finish(line, msg, coro, trap, context)
+
+    async def _finish(
+        self,
+        line: Line,
+        msg: Msg,
+        coro: Coroutine[Any, Any, object],
+        trap: object,
+        context: Context,
+    ) -> None:
+        """Stay with a handler that waits until it has finished."""
+        line.quiet = 0
+        line.owner.workers[self] = msg
+        task = self.task
+        base, task.context = task.context, context
+        try:
+            await _Started(coro, trap)
+        except BaseException as error:
+            rising = line.owner.handler_failed(msg, error)
+            if rising is error:
+                raise
+            if rising is not None:
+                raise rising from None
+        else:
+            if task.child_nurseries:
+                line.owner.handler_leaked(msg)
+        finally:
+            task.context = base
+            del line.owner.workers[self]
+
+
+def _start(coro: Coroutine[Any, Any, object], msg: Msg) -> object:
+    current.set(msg)
+    return coro.send(None)
+
+
+class _Started:
+    """Awaits a coroutine that has already run up to its first trap.
+
+    Looks like the coroutine to whoever walks the stack, so that tracebacks and dumps of a waiting
+    task reach the handler's own frames.
+    """
+
+    __slots__ = ("_coro", "_trap")
+
+    def __init__(self, coro: Coroutine[Any, Any, object], trap: object) -> None:
+        self._coro = coro
+        self._trap: object = trap
+
+    def __await__(self) -> Iterator[Any]:
+        return self
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> object:
+        return self.send(None)
+
+    def send(self, value: object) -> object:
+        trap, self._trap = self._trap, None
+        if trap is not None:
+            return trap
+        return self._coro.send(value)
+
+    def throw(self, *error: Any) -> object:
+        return self._coro.throw(*error)
+
+    def close(self) -> None:
+        self._coro.close()
+
+    @property
+    def cr_frame(self) -> Any:
+        return self._coro.cr_frame  # type: ignore[attr-defined]
+
+    @property
+    def cr_await(self) -> Any:
+        return self._coro.cr_await  # type: ignore[attr-defined]

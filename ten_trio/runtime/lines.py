@@ -1,0 +1,168 @@
+"""A line: one of the two FIFOs of a receiver, its bounds, and who waits for room in it.
+
+The messages themselves sit in the memory channel of a lane (`lanes.py`), which many lines may
+share; a line counts its own share of them.  {commands, results} of a receiver are one line, {data,
+frames} the other.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, Protocol
+
+import trio
+
+from ..messages import Loc, Msg
+
+if TYPE_CHECKING:
+    from .lanes import Lane, Worker
+
+Starter = Callable[[Any, Any], Coroutine[Any, Any, object] | None]
+
+
+class Owner(Protocol):
+    """Whom a line belongs to: the receiver whose handlers it starts."""
+
+    name: str
+    loc: Loc
+    workers: dict[Worker, Msg]
+
+    def handler_failed(self, msg: Msg, error: BaseException) -> BaseException | None:
+        """Deal with what left the handler of `msg`; return what has to go on rising, if any."""
+
+    def handler_leaked(self, msg: Msg) -> None:
+        """The handler of `msg` returned inside a nursery that it had opened."""
+
+
+class Line:
+    """One FIFO half of a receiver. Only ever used in the loop of its engine."""
+
+    __slots__ = (
+        "cap",
+        "context",
+        "count",
+        "dropped",
+        "env",
+        "gate",
+        "hard",
+        "inline",
+        "lane",
+        "low",
+        "name",
+        "overshoots",
+        "owner",
+        "peak",
+        "put",
+        "quiet",
+        "result_waits",
+        "room_waits",
+        "serial",
+        "started",
+        "table",
+        "waiters",
+    )
+
+    def __init__(
+        self, name: str, owner: Owner, env: object, *, serial: bool, inline: bool, cap: int, hard: int
+    ) -> None:
+        self.name = name
+        self.owner = owner
+        self.env = env
+        self.serial = serial
+        self.inline = inline
+        self.cap = cap
+        self.hard = hard
+        self.low = cap // 2
+        self.count = 0
+        self.peak = 0
+        self.quiet = 0
+        self.started = 0
+        self.overshoots = 0
+        self.dropped: Counter[str] = Counter()
+        self.lane: Lane | None = None
+        self.context = Context()
+        self.table: dict[type[Msg], Starter] = {}
+        self.put: Callable[[Any], object] = self._nowhere
+        # At the head of the line: given a message, says whether it has dealt with it.
+        self.gate: Callable[[Msg], bool] | None = None
+        self.waiters: dict[trio.lowlevel.Task, None] | None = None
+        # What the handler that holds this (serial) line up is waiting for.
+        self.room_waits: dict[Line, int] = {}
+        self.result_waits = 0
+
+    def _nowhere(self, msg: Msg) -> None:
+        raise RuntimeError(f"line {self.name} of {self.owner.name} is not open")
+
+    def open(self, lane: Lane) -> None:
+        """From now on messages go to `lane`."""
+        self.lane = lane
+        self.put = lane.send_nowait
+
+    # Room -----------------------------------------------------------------------------------
+
+    def drop(self, cause: str) -> None:
+        """Count one message that nobody will see."""
+        self.dropped[cause] += 1
+
+    def release(self) -> None:
+        """Let everyone go on who waits for room here."""
+        waiters, self.waiters = self.waiters, None
+        for task in waiters or ():
+            trio.lowlevel.reschedule(task)
+
+    def held_up_by(self, other: Line) -> bool:
+        """Whether this line can only go on after `other` has: a wait for it would close a cycle."""
+        seen: set[Line] = set()
+        todo = [self]
+        while todo:
+            line = todo.pop()
+            if line is other or line.result_waits:
+                return True
+            if line not in seen:
+                seen.add(line)
+                todo.extend(line.room_waits)
+        return False
+
+    async def wait_for_room(self, sender: Line | None) -> None:
+        """Wait until this line has drained to half its capacity.
+
+        `sender` is the line which the waiting handler holds up, if it holds one up.  A wait that
+        would close a cycle, or for a receiver that itself waits for a command's result, is not
+        begun: the message is over the bound then, which `hard` limits.
+        """
+        if self.result_waits or (sender is not None and self.held_up_by(sender)):
+            self.overshoots += 1
+            return
+        if self.waiters is None:
+            self.waiters = {}
+        task = trio.lowlevel.current_task()
+        self.waiters[task] = None
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            if self.waiters is not None:
+                self.waiters.pop(task, None)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        if sender is not None:
+            sender.room_waits[self] = sender.room_waits.get(self, 0) + 1
+        try:
+            await trio.lowlevel.wait_task_rescheduled(abort)
+        finally:
+            if sender is not None:
+                if sender.room_waits[self] == 1:
+                    del sender.room_waits[self]
+                else:
+                    sender.room_waits[self] -= 1
+
+    def begin_result_wait(self) -> None:
+        """The handler that holds this line up awaits a result: nobody may wait for room here."""
+        self.result_waits += 1
+        if self.waiters is not None:
+            self.overshoots += len(self.waiters)
+            self.release()
+
+    def end_result_wait(self) -> None:
+        """The result is there, or nobody wants it any more."""
+        self.result_waits -= 1

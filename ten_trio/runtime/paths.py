@@ -1,0 +1,370 @@
+"""Paths: what a command in flight leaves behind, so that its results find their way home.
+
+An out path belongs to the endpoint that sent the command, an in path to the one that has to answer
+it.  Within a process the two know each other; ids are plain integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum, auto
+from itertools import count
+from math import inf
+from typing import TYPE_CHECKING, Any, Protocol
+
+import trio
+
+from ..errors import AlreadyAnswered, UnknownCommand
+from ..messages import CmdResult, MsgType, StatusCode
+from .policies import Collector, ResultReturnPolicy
+
+if TYPE_CHECKING:
+    from ..graphs import Conversion
+    from ..messages import Cmd, Loc
+
+new_id: Callable[[], int] = count(1).__next__
+"""The one source of command ids in this process."""
+
+
+class Sink(Protocol):
+    """Where the results of one command go that the policy lets through."""
+
+    def deliver(self, result: CmdResult, completed: bool) -> object:
+        """Take one result. `completed`: none comes after it."""
+
+
+class Endpoint(Protocol):
+    """Whatever sends commands and receives results: an extension, the host, another graph."""
+
+    loc: Loc
+    out_paths: dict[int, OutPath]
+    expiry: Expiry
+
+    def take_result(self, result: CmdResult) -> None:
+        """A result has come home (`result._path` is its out path): put it into the line."""
+
+
+class State(Enum):
+    """Of an in path."""
+
+    OPEN = auto()
+    ANSWERED = auto()
+    ABANDONED = auto()
+    EXPIRED = auto()
+    UNASKED = auto()  # a command that wants no answer, such as a timeout
+
+
+class Sending:
+    """One command on its way to one or more destinations: their out paths and what collects results."""
+
+    __slots__ = ("collector", "owner", "parent", "paths", "relayed", "sink")
+
+    def __init__(
+        self,
+        owner: Endpoint,
+        sink: Sink,
+        destinations: int,
+        policy: ResultReturnPolicy,
+        parent: InPath | None,
+    ) -> None:
+        self.owner = owner
+        self.sink = sink
+        self.collector: Collector[CmdResult] = Collector(destinations, policy)
+        self.paths: list[OutPath] = []
+        # The received command that was sent on, if this is one.
+        self.parent = parent
+
+    def feed(self, path: OutPath, result: CmdResult) -> Any:
+        """A result of one destination; returns what the sink returns."""
+        if result.is_final:
+            path.close()
+        elif path.timeout != inf:
+            self.owner.expiry.restart(path)
+        verdict = self.collector.feed(
+            path.index,
+            result,
+            is_ok=result.status is StatusCode.OK,
+            is_final=result.is_final,
+        )
+        if verdict is None:
+            return None
+        result, completed = verdict
+        result.is_completed = completed
+        if completed and len(self.paths) > 1:
+            self.abandon()
+        elif completed and not path.closed:
+            path.abandon()
+        return self.sink.deliver(result, completed)
+
+    def abandon(self) -> None:
+        """Nobody wants the results any more: forget the paths and tell the executors."""
+        for path in self.paths:
+            if not path.closed:
+                path.abandon()
+
+
+class OutPath:
+    """At the sender: one command to one destination, until its final result."""
+
+    __slots__ = (
+        "closed",
+        "cmd_name",
+        "cmd_type",
+        "deadline",
+        "id",
+        "in_path",
+        "index",
+        "queue",
+        "sending",
+        "seq_id",
+        "timeout",
+    )
+
+    def __init__(self, sending: Sending, index: int, cmd: Cmd, timeout: float) -> None:
+        self.id = new_id()
+        self.sending = sending
+        self.index = index
+        self.cmd_name = cmd.name
+        self.cmd_type: MsgType = cmd.type
+        self.seq_id = cmd.seq_id
+        self.timeout = timeout
+        self.deadline = inf
+        self.queue: dict[int, Any] | None = None
+        self.in_path: InPath | Remote | None = None
+        self.closed = False
+        sending.paths.append(self)
+        owner = sending.owner
+        owner.out_paths[self.id] = self
+        if timeout != inf:
+            owner.expiry.add(self)
+
+    def close(self) -> None:
+        """Forget this path; idempotent."""
+        if not self.closed:
+            self.closed = True
+            self.sending.owner.out_paths.pop(self.id, None)
+            if self.queue is not None:
+                self.queue.pop(self.id, None)
+
+    def abandon(self) -> None:
+        """Close, and tell the executor that nobody waits for it."""
+        self.close()
+        if self.in_path is not None:
+            self.in_path.abandon()
+
+    def expire(self) -> None:
+        """The time is up: an ERROR result ends this path."""
+        self.answer(StatusCode.ERROR, "Path timeout.")
+        if self.in_path is not None:
+            self.in_path.abandon(State.EXPIRED)
+
+    def answer(self, status: StatusCode, detail: str, **properties: object) -> None:
+        """The runtime's own final result, through the same line as any other."""
+        if not self.closed:
+            self.give(made_result(status, detail, **properties))
+
+    def give(self, result: CmdResult) -> None:
+        """Send `result` home."""
+        result._path = self
+        self.sending.owner.take_result(result)
+
+    def arrive(self, result: CmdResult) -> Any:
+        """`result` is at the sender: let it say which command it answers, as its sender knows it,
+        and hand it to the policy. Returns a coroutine if there is one to run."""
+        if self.closed:
+            return None
+        parent = self.sending.parent
+        result._id = self.id if parent is None else parent.id
+        result._path = parent
+        result.original_cmd_name = self.cmd_name
+        result.original_cmd_type = self.cmd_type
+        result.seq_id = self.seq_id
+        return self.sending.feed(self, result)
+
+
+def made_result(status: StatusCode, detail: str, **properties: object) -> CmdResult:
+    """A result of the runtime's own."""
+    return CmdResult(status, {"detail": detail, **properties} if detail else properties)
+
+
+class Remote(Protocol):
+    """The executor's side of a path, seen from another loop."""
+
+    def abandon(self, state: State = State.ABANDONED) -> None:
+        """The caller is gone."""
+
+
+class InPath:
+    """At the executor: one received command, until its final answer."""
+
+    __slots__ = (
+        "_gone",
+        "id",
+        "on_abandon",
+        "out",
+        "owner",
+        "relays",
+        "result_conversion",
+        "started",
+        "state",
+    )
+
+    def __init__(
+        self, owner: Executor, out: OutPath | Reply, conversion: Conversion | None = None
+    ) -> None:
+        self.id = out.id
+        self.owner = owner
+        self.out = out
+        self.result_conversion = conversion
+        self.state = State.OPEN
+        self.started = False
+        self.relays: list[Sending] | None = None
+        self.on_abandon: Callable[[], object] | None = None
+        self._gone: trio.Event | None = None
+        owner.in_paths[self.id] = self
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether the caller is gone."""
+        return self.state is State.ABANDONED or self.state is State.EXPIRED
+
+    @property
+    def abandoned(self) -> trio.Event:
+        """Set once the caller is gone: it was cancelled, closed, timed out or left its block."""
+        if self._gone is None:
+            self._gone = trio.Event()
+            if self.is_abandoned:
+                self._gone.set()
+        return self._gone
+
+    def check(self) -> bool:
+        """Whether a result may be returned now; False if it would come too late.
+
+        Raises `AlreadyAnswered` after the final result.
+        """
+        if self.state is State.OPEN:
+            return True
+        if self.state is State.ANSWERED:
+            raise AlreadyAnswered(
+                f"command {self.out.cmd_name!r} has already had its final result"
+            )
+        return False
+
+    def close(self, state: State) -> None:
+        """No answer comes after this."""
+        self.state = state
+        self.owner.in_paths.pop(self.id, None)
+
+    def abandon(self, state: State = State.ABANDONED) -> None:
+        """The caller is gone: tell whoever awaits that, and whoever this command was sent on to."""
+        if self.state is not State.OPEN:
+            return
+        self.close(state)
+        if self._gone is not None:
+            self._gone.set()
+        if self.on_abandon is not None:
+            self.on_abandon()
+        for sending in self.relays or ():
+            sending.abandon()
+
+    def answer(self, status: StatusCode, detail: str, **properties: object) -> None:
+        """The runtime answers in the executor's place, if nobody has yet."""
+        if self.state is State.OPEN:
+            self.close(State.ANSWERED)
+            self.out.answer(status, detail, **properties)
+
+
+class Reply(Protocol):
+    """The caller's side of a path, seen from its executor."""
+
+    id: int
+    cmd_name: str
+
+    def give(self, result: CmdResult) -> None:
+        """Send a result home."""
+
+    def answer(self, status: StatusCode, detail: str, **properties: object) -> None:
+        """Send the runtime's own final result home."""
+
+
+class Executor(Protocol):
+    """Whatever answers commands."""
+
+    in_paths: dict[int, InPath]
+
+
+def in_path_of(result: CmdResult, owner: Executor) -> InPath:
+    """The path that `result` has to take from `owner`. Raises `UnknownCommand` if there is none."""
+    path = result._path
+    if not isinstance(path, InPath) or path.owner is not owner:
+        raise UnknownCommand(
+            f"a result for a command that wasn't received here: {result.original_cmd_name!r}"
+        )
+    return path
+
+
+class Expiry:
+    """Ends the paths of one loop whose time is up.
+
+    For each timeout there is one map in order of creation, so its head is always the next to
+    expire: no heap, no task per command.  A single task sleeps until the earliest head was due when
+    it last looked, and ends when it finds nothing to wait for.
+    """
+
+    def __init__(self, start_soon: Callable[[Callable[[], Any]], object]) -> None:
+        self._start_soon = start_soon
+        self._queues: dict[float, dict[int, Any]] = {}
+        self._scope: trio.CancelScope | None = None
+        self._running = False
+        self._closed = False
+        self.expired = 0
+
+    def add(self, path: Any) -> None:
+        """Watch `path`: its `expire()` is called `path.timeout` seconds from now."""
+        timeout: float = path.timeout
+        queue = self._queues.get(timeout)
+        if queue is None:
+            queue = self._queues[timeout] = {}
+        path.queue = queue
+        path.deadline = trio.current_time() + timeout
+        queue[path.id] = path
+        if not self._running:
+            if not self._closed:
+                self._running = True
+                self._start_soon(self._run)
+        elif self._scope is not None and path.deadline < self._scope.deadline:
+            self._scope.deadline = path.deadline
+
+    def restart(self, path: Any) -> None:
+        """`path` has shown signs of life: its clock starts again."""
+        if path.queue is not None and path.queue.pop(path.id, None) is not None:
+            self.add(path)
+
+    def close(self) -> None:
+        """Watch nothing any more."""
+        self._closed = True
+        self._queues.clear()
+        if self._scope is not None:
+            self._scope.cancel("closed")
+
+    async def _run(self) -> None:
+        try:
+            while not self._closed:
+                heads = [next(iter(queue.values())) for queue in self._queues.values() if queue]
+                if not heads:
+                    return
+                deadline = min(path.deadline for path in heads)
+                with trio.CancelScope(deadline=deadline, shield=True) as self._scope:
+                    await trio.sleep_forever()
+                self._scope = None
+                now = trio.current_time()
+                for queue in tuple(self._queues.values()):
+                    while queue:
+                        path = next(iter(queue.values()))
+                        if path.deadline > now:
+                            break
+                        del queue[path.id]
+                        self.expired += 1
+                        path.expire()
+        finally:
+            self._running = False

@@ -1,0 +1,63 @@
+"""What a close has to tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class ExtensionReport:
+    """How one extension ended. Times are in seconds; None for a callback that never began."""
+
+    name: str
+    on_stop: float | None = None
+    on_deinit: float | None = None
+    answered_with_error: int = 0
+    """Commands that the runtime answered in the extension's place while it closed."""
+    dropped: Mapping[str, int] = attrs.field(factory=dict)
+    """Data and frames that nobody saw, by cause: closing, overflow, schema, conversion, discarded."""
+    late_results: int = 0
+    overshoots: int = 0
+    """Data let in over the bound, because waiting for room would have closed a cycle."""
+    slow: str = ""
+    """Where it still was when the grace ran out; empty if it was in time."""
+
+
+@attrs.frozen(kw_only=True)
+class ShutdownReport:
+    """How one graph ended."""
+
+    graph_id: str
+    reason: str
+    duration: float
+    """Seconds from the request to close until everything was closed."""
+    grace_exhausted: bool
+    extensions: Mapping[str, ExtensionReport]
+    failures: tuple[BaseException, ...] = ()
+    threads: tuple[str, ...] = ()
+    """Threads of `env.to_thread` that were abandoned and still run: "extension: function"."""
+
+    @property
+    def slow(self) -> dict[str, str]:
+        """The extensions that weren't in time, and where each still was."""
+        return {name: report.slow for name, report in self.extensions.items() if report.slow}
+
+    @property
+    def dropped(self) -> int:
+        """Data and frames that nobody saw, in all."""
+        return sum(sum(report.dropped.values()) for report in self.extensions.values())
+
+    @property
+    def answered_with_error(self) -> int:
+        """Commands answered by the runtime because the graph closed, in all."""
+        return sum(report.answered_with_error for report in self.extensions.values())
+
+    def __str__(self) -> str:
+        state = "grace ran out" if self.grace_exhausted else "in order"
+        text = (
+            f"graph {self.graph_id} closed ({self.reason}) in {self.duration:.3f} s, {state}; "
+            f"{self.answered_with_error} commands answered with ERROR, {self.dropped} messages dropped"
+        )
+        return "\n".join([text, *(f"  {name} was at {at}" for name, at in self.slow.items())])

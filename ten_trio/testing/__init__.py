@@ -1,0 +1,29 @@
+"""What a user needs to test an extension, a protocol or a whole runtime.
+
+Importing this package imports neither pytest nor Hypothesis: what needs them is loaded when it is
+first asked for, and says so if the extra that brings them is missing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ten_trio.testing.given import trio_given as trio_given
+
+_LAZY = {"trio_given": "ten_trio.testing.given"}
+
+__all__ = ["trio_given"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
