@@ -119,7 +119,9 @@ class Place:
 class Dest(Place):
     """An end of a flow: a place and, for a destination, how it wants the message."""
 
-    conversion: Conversion | None = attrs.field(default=None, metadata={JSON_NAME: "msg_conversion"})
+    conversion: Conversion | None = attrs.field(
+        default=None, metadata={JSON_NAME: "msg_conversion"}
+    )
 
 
 @attrs.define
@@ -235,9 +237,7 @@ class Graph:
         """
         parts = [] if condition is None else [condition]
         parts += [Filter(field, "regex", value) for field, value in fields.items()]
-        self.nodes.append(
-            SelectorNode(name, parts[0] if len(parts) == 1 else Filter(all_of=parts))
-        )
+        self.nodes.append(SelectorNode(name, parts[0] if len(parts) == 1 else Filter(all_of=parts)))
         return name
 
     def connect(

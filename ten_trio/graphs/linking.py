@@ -55,9 +55,7 @@ class _Linker:
         if id(node.graph) in chain:
             self.problems.append(Problem(path, "the graph contains itself"))
             return attrs.evolve(node, graph=Graph())
-        return attrs.evolve(
-            node, graph=self.link(node.graph, path, (*chain, id(node.graph)))
-        )
+        return attrs.evolve(node, graph=self.link(node.graph, path, (*chain, id(node.graph))))
 
     def _load(self, graph: Graph, path: str, chain: Sequence[Path | int]) -> Graph | None:
         uri = graph.import_uri or ""
@@ -73,7 +71,7 @@ class _Linker:
             return load_graph_file(file)
         except GraphError as error:
             # The paths of these problems begin with the file, and say enough.
-            self.problems += below(here, [_in_parentheses(p, file) for p in error.problems])
+            self.problems += below(here, [_of_file(p, file) for p in error.problems])
         except (ConfigError, InvalidJson) as error:
             self._problem(here, str(error))
         return None
@@ -113,6 +111,6 @@ def _identity(graph: Graph) -> Path | int:
     return graph.file if graph.file is not None else id(graph)
 
 
-def _in_parentheses(problem: Problem, file: Path) -> Problem:
+def _of_file(problem: Problem, file: Path) -> Problem:
     place = problem.path.removeprefix(f"{file}").removeprefix(": ")
     return Problem("", f"{file.name}: {place}: {problem.message}", problem.hint)

@@ -66,9 +66,7 @@ def load_graph_file(path: str | Path, *, strict_names: bool = True) -> Graph:
     """
     file = Path(path).resolve()
     text = read_text(file)
-    return read_graph(
-        text, str(path), strict_names=strict_names, base_dir=file.parent, file=file
-    )
+    return read_graph(text, str(path), strict_names=strict_names, base_dir=file.parent, file=file)
 
 
 def write_graph(graph: Graph) -> JsonObject:

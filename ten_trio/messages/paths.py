@@ -67,27 +67,34 @@ def parse(path: str) -> Path:
 
 def _garbage(path: str, at: int, wanted: str) -> InvalidPath:
     found = repr(path[at]) if at < len(path) else "the end"
-    return InvalidPath(f"property path {shown(path)}: {wanted} expected at character {at}, not {found}")
+    return InvalidPath(
+        f"property path {shown(path)}: {wanted} expected at character {at}, not {found}"
+    )
 
 
-def get_at(props: Mapping[str, Any], path: str | Path, default: Any = MISSING) -> Any:
-    """Return what is at `path`, or `default`; without one, raises `PropertyNotFound`.
+def find_at(props: Mapping[str, Any], path: Path) -> Any:
+    """Return what is at `path`, or `MISSING`. The empty path means everything."""
+    found: Any = props
+    for part in path:
+        # A name leads into an object only, an index into an array only.
+        if isinstance(part, int):
+            if not isinstance(found, list) or part >= len(found):
+                return MISSING
+        elif not isinstance(found, Mapping) or part not in found:
+            return MISSING
+        found = found[part]
+    return found
 
-    The empty path means everything. Raises `InvalidPath` for a text that is none.
+
+def get_at(props: Mapping[str, Any], path: str | Path) -> Any:
+    """Return what is at `path`; the empty path means everything.
+
+    Raises `PropertyNotFound`, or `InvalidPath` for a text that is none.
     """
     parts = parse(path) if isinstance(path, str) else path
-    found: Any = props
-    for part in parts:
-        try:
-            # Each kind of container has its own kind of step: a name never leads into an array.
-            if part.__class__ is str if isinstance(found, Mapping) else found.__class__ is Array:
-                found = found[part]
-                continue
-        except (KeyError, IndexError, TypeError):
-            pass
-        if default is MISSING:
-            raise PropertyNotFound(f"no property {to_text(parts)!r}")
-        return default
+    found = find_at(props, parts)
+    if found is MISSING:
+        raise PropertyNotFound(f"no property {to_text(parts)!r}")
     return found
 
 

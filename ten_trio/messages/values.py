@@ -188,8 +188,8 @@ class Object(dict[str, Any]):
     def __reduce__(self) -> tuple[Any, ...]:
         return Object, (dict(self),)
 
-    __setitem__ = __delitem__ = __ior__ = _read_only  # type: ignore[assignment]
-    clear = pop = popitem = setdefault = update = _read_only  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __ior__ = _read_only
+    clear = pop = popitem = setdefault = update = _read_only
 
 
 class Array(list[Any]):
@@ -220,9 +220,9 @@ class Array(list[Any]):
     def __reduce__(self) -> tuple[Any, ...]:
         return Array, (list(self),)
 
-    __setitem__ = __delitem__ = __iadd__ = __imul__ = _read_only  # type: ignore[assignment]
-    append = extend = insert = remove = pop = _read_only  # type: ignore[assignment]
-    clear = reverse = sort = _read_only  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _read_only
+    append = extend = insert = remove = pop = _read_only
+    clear = reverse = sort = _read_only
 
 
 class Invalid:
@@ -279,7 +279,7 @@ def type_of(value: object) -> ValueType:
     if kind is not None:
         return kind
     if value.__class__ is int:
-        return ValueType.INT64 if value <= INT64_MAX else ValueType.UINT64  # type: ignore[operator]
+        return ValueType.INT64 if value <= INT64_MAX else ValueType.UINT64
     if isinstance(value, Mapping):
         return ValueType.OBJECT
     if isinstance(value, (list, tuple)):
@@ -304,9 +304,9 @@ def freeze_items(items: Mapping[Any, Any], where: str = "", depth: int = 0) -> d
         if key.__class__ is not str:
             if not isinstance(key, str):
                 raise InvalidType(f"{_at(where)}{shown(key)} can't be a key: keys are strings")
-            key = str.__str__(key)  # noqa: PLW2901
+            key = str.__str__(key)
         if item.__class__ not in ATOMS:
-            item = _freeze(item, f"{where}.{key}" if where else key, depth + 1)  # noqa: PLW2901
+            item = _freeze(item, f"{where}.{key}" if where else key, depth + 1)
         made[key] = item
     return made
 

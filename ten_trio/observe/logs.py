@@ -63,7 +63,7 @@ class ConsoleHandler(logging.Handler):
             stream.flush()
         except RecursionError:
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, logging must not break the caller
             self.handleError(record)
 
 

@@ -13,7 +13,7 @@ import trio
 
 from ..errors import EngineClosed, GraphError, Problem, StartTimeout, TenError
 from ..graphs import AppProperty, Graph, PredefinedGraph, flatten, load_app_property
-from ..messages import Loc, Msg, StartGraph, StatusCode, StopGraph
+from ..messages import Loc, Msg, Properties, StartGraph, StatusCode, StopGraph
 from .addons import AppAddons
 from .engine import EngineCore
 from .handle import Engine
@@ -40,8 +40,9 @@ class App:
         self.property = property
         self.base_dir = base_dir
         self.limits = limits
+        self.properties = Properties(property.property)
         self.addons = AppAddons()
-        self.uri = property.uri
+        self.uri = property.uri or ""
         self.engines: dict[str, EngineCore] = {}
         self.reports: list[ShutdownReport] = []
         """How the graphs ended that no block was open for, the latest last (at most 100)."""
@@ -325,7 +326,7 @@ class App:
                     nursery.start_soon(_cancel_when, self._graph_ended, scope)
 
     async def _start(self) -> None:
-        if self.property.preload_all:
+        if self.property.addon.preload_all:
             self.addons.load_all(self.base_dir)
         for predefined in self.property.predefined_graphs:
             if predefined.auto_start:
@@ -407,7 +408,7 @@ def _property_of(source: str | Path | Mapping[str, Any] | None) -> tuple[AppProp
     if source is None:
         return AppProperty(), None
     if isinstance(source, Mapping):
-        return AppProperty.from_dict(source), None
+        return AppProperty.from_json(source), None
     path = Path(source)
     file = path / "property.json" if path.is_dir() else path
     return load_app_property(file), file.resolve().parent

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..errors import EnvClosed, MessageLocked, NotConnected, QueueFull, SendRefused, TenError
-from ..messages import Loc, MsgType, StatusCode
+from ..messages import Loc, StatusCode
 from .paths import Expiry, InPath, OutPath, Sending, Sink, State, in_path_of
 from .policies import ResultReturnPolicy
 
@@ -194,19 +194,18 @@ class Endpoint:
         for index, hop in enumerate(hops):
             shell = cmd._shell()
             path = OutPath(sending, index, cmd, timeout)
+            if hop.conversion is not None and cmd.is_plain:
+                try:
+                    shell = hop.conversion.apply(shell)
+                except TenError as error:
+                    path.answer(StatusCode.ERROR, str(error))
+                    continue
             shell._id = path.id
             shell._parent_id = cause
             shell._path = None
             shell._src = self.loc
             if shell._turn is None:
                 shell._turn = origin
-            if hop.conversion is not None and cmd.type is MsgType.CMD:
-                try:
-                    shell = hop.conversion.apply(shell)
-                    shell._id = path.id
-                except TenError as error:
-                    path.answer(StatusCode.ERROR, str(error))
-                    continue
             batch.append((hop, shell, path))
         for hop, shell, path in batch:
             hop.receiver.take_cmd(shell, path, hop.result_conversion)

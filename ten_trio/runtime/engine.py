@@ -11,12 +11,13 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import attrs
 import trio
 
 from ..errors import EngineClosed, GraphError, Problem
 from ..graphs import Edge, FlatGraph, FlatNode, RouteManager
-from ..messages import Loc, MsgType
-from .directory import Directory
+from ..messages import Loc, MsgType, StatusCode
+from .directory import GRAPH_PROXY, NOT_FOUND, Directory
 from .endpoint import Endpoint, Hop, Routes
 from .instance import Instance, Settings
 from .lanes import Group
@@ -27,7 +28,7 @@ from .report import ExtensionReport, ShutdownReport
 from .supervision import blame
 
 if TYPE_CHECKING:
-    from ..messages import Msg, TriggerLifeCycle
+    from ..messages import Cmd, Msg, TriggerLifeCycle
     from .app import App
     from .extension import Extension
     from .host import Outside
@@ -67,7 +68,7 @@ class EngineCore:
         self.grace = limits.grace if grace is None else grace
         self.loc = Loc(app.uri, self.graph_id, None)
         self.thread = get_ident()
-        self.routes = RouteManager(graph.edges)
+        self.routes = RouteManager(graph.edges, app=app.uri)
         self.instances: dict[str, Instance] = {}
         self.lives: dict[str, Life] = {}
         self.groups: dict[str, Group] = {}
@@ -92,9 +93,11 @@ class EngineCore:
         self._on_failure = on_failure
         self._close_wanted = trio.Event()
         self._close_began = 0.0
+        self._close_scope = trio.CancelScope()
         self._all_started = trio.Event()
         self._all_stopped = trio.Event()
         self._all_ended = trio.Event()
+        self._early: list[Callable[[], object]] = []
         self._stopped = 0
         self._exhausted = False
         self._slow: dict[str, str] = {}
@@ -118,6 +121,9 @@ class EngineCore:
                     self.nursery = nursery
                     await self._create()
                     self.created.set()
+                    early, self._early = self._early, []
+                    for action in early:
+                        action()
                     await self._close_wanted.wait()
                     await self._close()
                     nursery.cancel_scope.cancel("the graph is closed")
@@ -239,6 +245,39 @@ class EngineCore:
         """The destinations that a message names, as hops."""
         return self.directory.resolve(sender, msg, routes)
 
+    def when_created(self, action: Callable[[], object]) -> None:
+        """Do it now, or as soon as the extensions exist; in the order of the calls."""
+        if self.created.is_set() and not self._early:
+            action()
+        else:
+            self._early.append(action)
+
+    def admit_cmd(self, extension: str | None, cmd: Cmd, path: Any) -> None:
+        """A command from another graph, for one of the extensions or along the exposed messages."""
+        if self.closing:
+            path.answer(StatusCode.ERROR, self.closed_detail())
+            return
+        for hop in self._admitted(extension, cmd, self.host.cmd_routes):
+            hop.receiver.take_cmd(cmd, path, hop.result_conversion)
+            break
+        else:
+            path.answer(StatusCode.ERROR, NOT_FOUND)
+
+    def admit_data(self, extension: str | None, msg: Msg) -> None:
+        """Data or a frame from another graph."""
+        for hop in self._admitted(extension, msg, self.host.flow_routes[msg.kind]):
+            shell = msg._shell()
+            shell._line = line = hop.line
+            if line.count >= line.hard and not line.owner.make_room(line):
+                continue
+            line.count += 1
+            line.put(shell)
+
+    def _admitted(self, extension: str | None, msg: Msg, exposed: Routes) -> Sequence[Hop]:
+        if extension and extension != GRAPH_PROXY:
+            return (Hop(self.directory.extension(extension)),)
+        return exposed.get(msg.name, ())
+
     # Changing a running graph -----------------------------------------------------------------
 
     async def add_extension(self, node: FlatNode) -> None:
@@ -247,7 +286,7 @@ class EngineCore:
         if node.name in self.instances:
             raise GraphError([Problem("nodes", f"the graph already has a node {node.name!r}")])
         life = await self._build(node)
-        self.graph = self.graph.with_nodes((*self.graph.nodes, node))
+        self.graph = attrs.evolve(self.graph, nodes=(*self.graph.nodes, node))
         self.compile_routes()
         before = len(self.failures)
         self.start_soon(life.run)
@@ -269,9 +308,8 @@ class EngineCore:
         self.routes.remove_extension(name)
         instance, life = self.instances.pop(name), self.lives.pop(name)
         self.removed.add(name)
-        self.graph = self.graph.with_nodes(
-            tuple(node for node in self.graph.nodes if node.name != name)
-        )
+        nodes = tuple(node for node in self.graph.nodes if node.name != name)
+        self.graph = attrs.evolve(self.graph, nodes=nodes)
         self.compile_routes()
         life.stop()
         with trio.move_on_after(self.grace):
@@ -317,6 +355,11 @@ class EngineCore:
         if deadline is not None:
             self.close_deadline = min(self.close_deadline, deadline)
 
+    def hasten(self) -> None:
+        """Let the grace run out now."""
+        self.close_deadline = trio.current_time()
+        self._close_scope.deadline = self.close_deadline
+
     async def stopped_one(self) -> None:
         """An extension is back from `on_stop`; waits for all the others if that was asked for."""
         self._stopped += 1
@@ -340,7 +383,7 @@ class EngineCore:
         if not self.lives:
             self._all_ended.set()
         self.directory.close_timers()
-        with trio.CancelScope(deadline=self.close_deadline):
+        with trio.CancelScope(deadline=self.close_deadline) as self._close_scope:
             await self._all_ended.wait()
         if not self._all_ended.is_set():
             self._exhausted = True

@@ -33,6 +33,8 @@ class Outside(Endpoint):
         super().__init__(engine, GRAPH_PROXY, Loc(engine.loc.app_uri, engine.graph_id, GRAPH_PROXY))
         self.data_line = Outlet("host", self.take_data)
         self.subscriptions: dict[Subscription, None] = {}
+        # The extension, of another graph, that started this one: what is exposed goes there.
+        self.starter: Any = None
         self._handlers: trio.MemorySendChannel[Any] | None = None
         engine.outsides.append(self)
 
@@ -45,16 +47,30 @@ class Outside(Endpoint):
 
     def take_data(self, msg: Msg) -> str | None:
         """Data that the graph exposes; why it was dropped, if it was."""
+        if self.starter is not None:
+            return self._to_starter(msg)
         wanted = [sub for sub in self.subscriptions if sub.wants(msg)]
         if not wanted:
             return "host: not subscribed"
         taken = [sub.offer(msg if sub is wanted[0] else msg._shell()) for sub in wanted]
         return None if all(taken) else "host: full"
 
+    def _to_starter(self, msg: Msg) -> str | None:
+        line = self.starter.data_line
+        if line.count >= line.hard and not line.owner.make_room(line):
+            return "host: full"
+        msg._line = line
+        line.count += 1
+        line.put(msg)
+        return None
+
     def take_cmd(
         self, cmd: Cmd, path: Any, result_conversion: Conversion | None
     ) -> None:
         """A command that the graph exposes, or that names the proxy."""
+        if self.starter is not None:
+            self.starter.take_cmd(cmd, path, result_conversion)
+            return
         wanted = next((sub for sub in self.subscriptions if sub.wants(cmd)), None)
         if wanted is None:
             path.answer(StatusCode.ERROR, f"not handled: the host doesn't read {cmd.name!r}")

@@ -8,7 +8,6 @@ from .lookup import (
     ApiSchemas as ApiSchemas,
     Direction as Direction,
     MessageApi as MessageApi,
-    MessageKind as MessageKind,
 )
 from .manifest import (
     Dependency as Dependency,

@@ -13,14 +13,11 @@ from .schema import ObjectSchema
 Direction: TypeAlias = Literal["in", "out"]
 """Seen from the addon: `in` is what it receives, `out` is what it sends."""
 
-MessageKind: TypeAlias = Literal["cmd", "data", "audio_frame", "video_frame"]
-
+MESSAGE_KINDS = ("cmd", "data", "audio_frame", "video_frame")
 MESSAGE_KEYS: tuple[str, ...] = tuple(
-    f"{kind}_{direction}" for kind in get_args(MessageKind) for direction in get_args(Direction)
+    f"{kind}_{direction}" for kind in MESSAGE_KINDS for direction in get_args(Direction)
 )
 """The lists of messages that an api may have: `cmd_in`, `cmd_out`, `data_in` …"""
-
-_NO_TABLE: Mapping[str, ObjectSchema] = MappingProxyType({})
 
 
 @attrs.frozen
@@ -51,9 +48,6 @@ class Api:
     )
 
 
-Tables: TypeAlias = Mapping[str, Mapping[str, ObjectSchema]]
-
-
 @attrs.frozen
 class ApiSchemas:
     """The compiled schemas of one addon. Immutable: made once, shared by all its extensions.
@@ -62,22 +56,29 @@ class ApiSchemas:
     """
 
     property: ObjectSchema | None = None
-    _messages: Tables = attrs.field(factory=dict, alias="messages")
-    _results: Tables = attrs.field(factory=dict, alias="results")
+    _messages: Mapping[tuple[str, str, str], ObjectSchema] = attrs.field(factory=dict)
+    _results: Mapping[tuple[str, str], ObjectSchema] = attrs.field(factory=dict)
 
     @classmethod
     def of(cls, api: Api) -> ApiSchemas:
         """Arrange the schemas of `api` for lookup."""
-        messages: dict[str, Mapping[str, ObjectSchema]] = {}
-        results: dict[str, Mapping[str, ObjectSchema]] = {}
+        messages: dict[tuple[str, str, str], ObjectSchema] = {}
+        results: dict[tuple[str, str], ObjectSchema] = {}
         for key, by_name in api.messages.items():
-            messages[key] = _table({name: each.property for name, each in by_name.items()})
-            results[key] = _table({name: each.result for name, each in by_name.items()})
+            kind, _, direction = key.rpartition("_")
+            for name, message in by_name.items():
+                if schema := _useful(message.property):
+                    messages[direction, kind, name] = schema
+                if schema := _useful(message.result):
+                    results[direction, name] = schema
         return cls(_useful(api.property), messages, results)
 
-    def message(self, direction: Direction, kind: MessageKind, name: str) -> ObjectSchema | None:
-        """Return the schema of the properties of a message, or None if there is none."""
-        return self.table(direction, kind).get(name)
+    def message(self, direction: Direction, kind: str, name: str) -> ObjectSchema | None:
+        """Return the schema of the properties of a message, or None if there is none.
+
+        `kind` is `cmd`, `data`, `audio_frame` or `video_frame`.
+        """
+        return self._messages.get((direction, kind, name))
 
     def result(self, direction: Direction, cmd_name: str) -> ObjectSchema | None:
         """Return the schema of the results of a command, or None if there is none.
@@ -85,17 +86,9 @@ class ApiSchemas:
         `in`: of a command that the addon receives, hence of the results it returns. `out`: of one
         that it sends, hence of the results that come home.
         """
-        return self._results.get(f"cmd_{direction}", _NO_TABLE).get(cmd_name)
-
-    def table(self, direction: Direction, kind: MessageKind) -> Mapping[str, ObjectSchema]:
-        """Return all schemas of one direction and kind by message name, to look up often."""
-        return self._messages.get(f"{kind}_{direction}", _NO_TABLE)
+        return self._results.get((direction, cmd_name))
 
 
 def _useful(schema: ObjectSchema | None) -> ObjectSchema | None:
+    """Return None for a schema that every object fits."""
     return None if schema is None or schema.is_empty else schema
-
-
-def _table(schemas: Mapping[str, ObjectSchema | None]) -> Mapping[str, ObjectSchema]:
-    kept = {name: each for name, each in schemas.items() if each is not None and not each.is_empty}
-    return MappingProxyType(kept)

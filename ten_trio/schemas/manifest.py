@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
@@ -68,8 +69,9 @@ class Manifest:
     details: Mapping[str, object] = attrs.field(factory=dict, converter=_read_only)
     file: Path | None = None
 
+    @cached_property
     def schemas(self) -> ApiSchemas:
-        """Arrange the schemas of the api for lookup; do this once per addon."""
+        """The schemas of the api, arranged for lookup; always the same object."""
         return ApiSchemas.of(self.api)
 
 

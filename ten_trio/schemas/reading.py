@@ -52,9 +52,6 @@ class DocumentError(ConfigError):
         first = self.problems[0].path if self.problems else ""
         super().__init__(message, file=file, path=first)
 
-    def __reduce__(self) -> tuple[type[DocumentError], tuple[object, ...]]:
-        return type(self), (self.problems, self.file)
-
 
 def join_path(path: str, key: str | int) -> str:
     """Return the JSON path of `key` below `path`: `a.b`, `a[0]`, `a["odd key"]`."""

@@ -13,7 +13,6 @@ float64 to float32, which rounds (JSON has no float32) and fails only out of ran
 
 from __future__ import annotations
 
-import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -29,24 +28,35 @@ SHOWN_TEXT = 40
 """How many characters of an offending string an error message shows."""
 
 # Inside Scalar, `type` is the declared type.
-_Class: TypeAlias = type
+_Class: TypeAlias = type[object]
 
-_FLOAT32 = struct.Struct("<f")
-
-_INTEGERS: Mapping[ValueType, tuple[type[int], int, int]] = {
-    ValueType.INT8: (values.Int8, -(2**7), 2**7 - 1),
-    ValueType.INT16: (values.Int16, -(2**15), 2**15 - 1),
-    ValueType.INT32: (values.Int32, -(2**31), 2**31 - 1),
-    ValueType.INT64: (int, -(2**63), 2**63 - 1),
-    ValueType.UINT8: (values.UInt8, 0, 2**8 - 1),
-    ValueType.UINT16: (values.UInt16, 0, 2**16 - 1),
-    ValueType.UINT32: (values.UInt32, 0, 2**32 - 1),
-    ValueType.UINT64: (values.UInt64, 0, 2**64 - 1),
+# SizedInt itself stands for int64: it has that range, but its values are plain integers.
+_INTEGERS: Mapping[ValueType, type[values.SizedInt]] = {
+    each.kind: each
+    for each in (
+        values.SizedInt,
+        values.Int8,
+        values.Int16,
+        values.Int32,
+        values.UInt8,
+        values.UInt16,
+        values.UInt32,
+        values.UInt64,
+    )
 }
 
 _FLOATS: Mapping[ValueType, type[float]] = {
     ValueType.FLOAT32: values.Float32,
     ValueType.FLOAT64: float,
+}
+
+# The class whose every instance is of that type. None for int64: a large plain int is a uint64.
+_CLASSES: Mapping[ValueType, _Class] = {
+    **{kind: each for kind, each in _INTEGERS.items() if each is not values.SizedInt},
+    **_FLOATS,
+    ValueType.BOOL: bool,
+    ValueType.STRING: str,
+    ValueType.BUF: bytes,
 }
 
 TYPE_NAMES: Mapping[str, ValueType] = MappingProxyType(
@@ -145,16 +155,7 @@ class Scalar(Schema):
     _same: _Class | None = attrs.field(init=False, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
-        # The class whose every instance is of this type; none for int64, since a plain int that
-        # is large enough is a uint64.
-        same: Mapping[ValueType, _Class] = {
-            **{kind: cls for kind, (cls, _, _) in _INTEGERS.items() if cls is not int},
-            **_FLOATS,
-            ValueType.BOOL: bool,
-            ValueType.STRING: str,
-            ValueType.BUF: bytes,
-        }
-        object.__setattr__(self, "_same", same.get(self.type))
+        object.__setattr__(self, "_same", _CLASSES.get(self.type))
 
     def _fit(self, value: Value, full: bool, /) -> Value:
         if type(value) is self._same or type_of(value) is self.type:
@@ -169,18 +170,16 @@ class Scalar(Schema):
         raise _mismatch(self.type, value)
 
     def _fit_integer(self, value: int) -> int:
-        cls, low, high = _INTEGERS[self.type]
-        if not low <= value <= high:
-            raise _mismatch(self.type, value, f"out of range {low}..{high}")
-        return cls(value)
+        target = _INTEGERS[self.type]
+        if not target.low <= value <= target.high:
+            raise _mismatch(self.type, value, f"out of range {target.low}..{target.high}")
+        return int(value) if target is values.SizedInt else target(value)
 
-    def _fit_float(self, value: float) -> float:
-        number = float(value)
-        if self.type is ValueType.FLOAT32:
-            try:
-                number = values.Float32(_FLOAT32.unpack(_FLOAT32.pack(number))[0])
-            except (OverflowError, PropertyRangeError):
-                raise _mismatch(self.type, value, "out of range") from None
+    def _fit_float(self, value: int | float) -> float:
+        try:
+            number = _FLOATS[self.type](value)
+        except PropertyRangeError:
+            raise _mismatch(self.type, value, "out of range") from None
         # Comparing an int with a float is exact in Python.
         if isinstance(value, int) and number != value:
             raise _mismatch(self.type, value, "not exactly representable")

@@ -57,7 +57,7 @@ def test_imports_are_relative_to_the_importing_file(tmp_path: Path) -> None:
     )
     loaded = load_manifest(file)
     assert names(loaded) == ["one", "own", "two"]
-    own = loaded.schemas().property
+    own = loaded.schemas.property
     assert own is not None
     assert set(own.properties) == {"p"}
     # An imported `required` has no effect.
@@ -184,6 +184,6 @@ def test_stray_keys_in_files_of_others_are_let_pass(tmp_path: Path) -> None:
     file = write(tmp_path / "manifest.json", extension(interface=imports("a.json")))
     write(tmp_path / "a.json", {"note": 1, "data_in": [{**data("x"), "required": ["x"]}]})
     loaded = load_manifest(file)
-    found = loaded.schemas().message("in", "data", "x")
+    found = loaded.schemas.message("in", "data", "x")
     assert found is not None
     assert found.required == frozenset()

@@ -48,8 +48,8 @@ def write(path: Path, content: object) -> Path:
 def test_smallest_manifest() -> None:
     parsed = parse_manifest(BASE)
     assert parsed == Manifest("extension", "greeter", "1.2.3")
-    assert parsed.schemas().property is None
-    assert parsed.schemas().message("in", "cmd", "hello") is None
+    assert parsed.schemas.property is None
+    assert parsed.schemas.message("in", "cmd", "hello") is None
 
 
 def test_everything_a_manifest_may_say() -> None:
@@ -114,7 +114,7 @@ def test_lookup_by_direction_kind_and_name() -> None:
             }
         )
     )
-    schemas = parsed.schemas()
+    schemas = parsed.schemas
 
     def kind_of(found: ObjectSchema | None) -> ValueType:
         assert found is not None
@@ -137,7 +137,7 @@ def test_lookup_by_direction_kind_and_name() -> None:
     assert schemas.message("in", "cmd", "empty") is None
     assert schemas.message("in", "data", "pcm") is None
     assert schemas.result("in", "bare") is None
-    assert set(schemas.table("in", "cmd")) == {"hello"}
+    assert parsed.schemas is schemas
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_null_is_not_the_same_as_absent() -> None:
 
 def test_what_package_types_may_declare() -> None:
     own = {"property": {"properties": {"a": INT8}}}
-    assert parse_manifest(manifest(type="app", api=own)).schemas().property is not None
+    assert parse_manifest(manifest(type="app", api=own)).schemas.property is not None
     found = problems_of(manifest(type="app", api={**own, "cmd_in": [], "interface": []}))
     assert set(found) == {"api.cmd_in", "api.interface"}
     for kind in ("system", "protocol", "addon_loader"):
@@ -331,20 +331,17 @@ def test_byte_order_mark_is_no_problem(tmp_path: Path) -> None:
     assert load_manifest(file).file == file
 
 
+KEYS = ("type", "name", "version", "api", "property", "properties", "items", "required", "result")
+MORE_KEYS = ("cmd_in", "data_out", "interface", "import_uri", "dependencies", "tags", "path")
+TEXTS = ("array", "object", "int8", "extension", "1.0.0", "x", "http://x", "x:y", "a.json")
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(
-                "type name version api property properties items required cmd_in data_out interface "
-                "import_uri result dependencies tags".split()
-            )
-            | st.text(max_size=3),
-            inner
-            | st.sampled_from(
-                ["array", "object", "int8", "extension", "1.0.0", "x", "http://x", "x:y"]
-            ),
+            st.sampled_from(KEYS + MORE_KEYS) | st.text(max_size=3),
+            inner | st.sampled_from(TEXTS),
             max_size=5,
         )
     ),

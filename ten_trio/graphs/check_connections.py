@@ -1,0 +1,130 @@
+"""The checks of connections: places, flows, conversions, and what subgraphs expose."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ten_trio.errors import Problem
+from ten_trio.graphs.conversion import Conversion
+from ten_trio.graphs.declared import Declared, exposes
+from ten_trio.graphs.definition import Dest, ExtensionNode, Flow, Graph, Kind, Place
+from ten_trio.graphs.reading import below, did_you_mean
+from ten_trio.graphs.wiring import WrittenEdge, written_edges
+
+_STEP = r"[A-Za-z_][A-Za-z0-9_]*(\[\d+\])*"
+STRICT_PATH = re.compile(rf"{_STEP}(\.{_STEP})*")
+
+
+def check_connections(graph: Graph, declared: Declared, strict: bool) -> Iterator[Problem]:
+    """Yield every problem of the connections of `graph`, with paths that start at the graph."""
+    apps = _apps_in_use(graph)
+    for index, connection in enumerate(graph.connections):
+        path = f"connections[{index}]"
+        yield from _check_place(path, connection, declared, apps)
+        for kind, position, flow in connection.flows():
+            here = f"{path}.{kind}[{position}]"
+            yield from _check_flow(here, flow, strict)
+            for side, ends in (("dest", flow.dest), ("source", flow.source)):
+                for number, end in enumerate(ends or ()):
+                    at = f"{here}.{side}[{number}]"
+                    yield from _check_place(at, end, declared, apps)
+                    yield from _check_conversion(at, side, kind, end, strict)
+    yield from _check_edges(graph, declared)
+
+
+def _apps_in_use(graph: Graph) -> bool | None:
+    """Whether the nodes name their apps; None if some do and some don't, or there are none."""
+    given = {node.app is not None for node in graph.nodes if isinstance(node, ExtensionNode)}
+    return given.pop() if len(given) == 1 else None
+
+
+def _check_place(
+    path: str, place: Place, declared: Declared, apps: bool | None
+) -> Iterator[Problem]:
+    given = place.given()
+    if len(given) != 1:
+        found = f", not {' and '.join(given)}" if given else ""
+        yield Problem(path, f"needs exactly one of extension, subgraph, selector{found}")
+        return
+    at_app = f"{path}.app"
+    if place.app == "localhost":
+        hint = "leave it out to mean the app itself"
+        yield Problem(at_app, '"localhost" names no app', hint)
+    elif place.app == "":
+        yield Problem(at_app, "is empty", "leave it out to mean the app that has the graph")
+    elif place.app is not None and place.extension is None:
+        yield Problem(at_app, f"has no meaning with a {place.type}")
+    elif place.app is not None and apps is False:
+        yield Problem(at_app, "is given, though no node has one")
+    elif place.app is None and place.extension in declared.extensions and apps is True:
+        yield Problem(at_app, "is missing, though the nodes have one")
+    if missing := declared.missing(place):
+        yield Problem(f"{path}.{place.type}", *missing)
+
+
+def _check_flow(path: str, flow: Flow, strict: bool) -> Iterator[Problem]:
+    if (flow.name is None) == (flow.names is None):
+        yield Problem(path, "needs exactly one of name, names")
+    elif flow.names is not None and not flow.names:
+        yield Problem(f"{path}.names", "is empty")
+    if not strict:
+        return
+    if (flow.dest is None) == (flow.source is None):
+        yield Problem(path, "needs exactly one of dest, source")
+    for side, ends in (("dest", flow.dest), ("source", flow.source)):
+        if ends is not None and not ends:
+            yield Problem(f"{path}.{side}", "is empty")
+    if flow.names is not None and any(end.conversion for end in flow.dest or ()):
+        yield Problem(path, "msg_conversion needs name, not names", "write one flow per name")
+
+
+def _check_conversion(
+    path: str, side: str, kind: Kind, end: Dest, strict: bool
+) -> Iterator[Problem]:
+    if end.conversion is None:
+        return
+    here = f"{path}.msg_conversion"
+    if side == "source":
+        yield Problem(here, "has no place on a source", "write the flow from the sender, with dest")
+    yield from below(here, end.conversion.problems(kind))
+    if strict:
+        yield from _check_rule_paths(here, end.conversion)
+
+
+def _check_rule_paths(path: str, conversion: Conversion) -> Iterator[Problem]:
+    for index, rule in enumerate(conversion.rules):
+        if rule.path and not STRICT_PATH.fullmatch(rule.path):
+            hint = "names with dots between them, and [numbers]"
+            yield Problem(f"{path}.rules[{index}].path", f'"{rule.path}" is not a path', hint)
+    if conversion.result is not None:
+        yield from _check_rule_paths(f"{path}.result", conversion.result)
+
+
+def _check_edges(graph: Graph, declared: Declared) -> Iterator[Problem]:
+    """What shows only edge by edge: exposures, and two conversions of one message."""
+    first: dict[tuple[object, ...], WrittenEdge] = {}
+    for edge in written_edges(graph):
+        yield from _check_exposed(edge, edge.source, "out", declared)
+        yield from _check_exposed(edge, edge.dest, "in", declared)
+        ends = [(p.type, p.name, p.app) for p in (edge.source, edge.dest)]
+        other = first.setdefault((edge.kind, edge.name, *ends), edge)
+        if edge.conversion != other.conversion:
+            yield Problem(edge.path, conflict(edge.kind, edge.name, edge.dest.name, other.path))
+
+
+def conflict(kind: Kind, name: str, dest: str, other: str) -> str:
+    """Return the message for one edge that is written twice, differently."""
+    return f'{kind} "{name}" reaches "{dest}" twice with different msg_conversion: see {other}'
+
+
+def _check_exposed(
+    edge: WrittenEdge, place: Place, direction: str, declared: Declared
+) -> Iterator[Problem]:
+    node = declared.subgraphs.get(place.subgraph or "")
+    if node is None or exposes(node.graph, edge.kind, direction, edge.name):
+        return
+    kind = f"{edge.kind}_{direction}"
+    names = [e.name for e in node.graph.exposed_messages if e.type == kind]
+    message = f'subgraph "{node.name}" doesn\'t expose {kind} "{edge.name}"'
+    yield Problem(edge.path, message, did_you_mean(edge.name, names))

@@ -1,0 +1,16 @@
+"""What runs: the app, its engines, their extensions, and how messages get from one to another."""
+
+from __future__ import annotations
+
+from .addons import Addon as Addon, AddonStore as AddonStore, addon as addon, addons as addons
+from .app import App as App, open_app as open_app
+from .calls import Call as Call
+from .env import TenEnv as TenEnv
+from .extension import Extension as Extension
+from .handle import Engine as Engine
+from .host import Subscription as Subscription
+from .limits import Limits as Limits
+from .nursery import ExtensionNursery as ExtensionNursery
+from .policies import ResultReturnPolicy as ResultReturnPolicy
+from .proxy import TenEnvProxy as TenEnvProxy
+from .report import ExtensionReport as ExtensionReport, ShutdownReport as ShutdownReport

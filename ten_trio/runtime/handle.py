@@ -1,0 +1,95 @@
+"""`Engine`: a running graph in the hands of whoever opened it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..graphs import Graph, flatten
+from .host import HostSender
+
+if TYPE_CHECKING:
+    from .engine import EngineCore
+    from .report import ShutdownReport
+
+
+class Engine(HostSender):
+    """A running graph: send into it, read what it exposes, change it, stop it.
+
+    Its opener is an endpoint of the graph, the one that the extensions know as `ten:graph_proxy`.
+    """
+
+    def __init__(self, core: EngineCore) -> None:
+        super().__init__(core)
+
+    def __repr__(self) -> str:
+        state = "closing" if self._core.closing else "running"
+        return f"<ten_trio.Engine {self._core.title} {state}>"
+
+    @property
+    def graph_id(self) -> str:
+        """The id by which other graphs and clients address this one."""
+        return self._core.graph_id
+
+    @property
+    def extensions(self) -> tuple[str, ...]:
+        """The names of the extensions, in the graph's order."""
+        return tuple(self._core.instances)
+
+    @property
+    def report(self) -> ShutdownReport | None:
+        """How it ended; None while it runs."""
+        return self._core.report
+
+    def stop(self) -> None:
+        """Begin the orderly close, and return at once."""
+        self._core.request_close("stopped by its host")
+
+    async def wait_closed(self) -> ShutdownReport:
+        """Until the graph is closed, for whatever reason; how it ended."""
+        await self._core.closed.wait()
+        assert self._core.report is not None
+        return self._core.report
+
+    # Changing it while it runs ----------------------------------------------------------------
+
+    async def add_extension(
+        self,
+        name: str,
+        addon: Any,
+        *,
+        group: str = "",
+        property: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        """Create one more extension and wait for its `on_start`. All of it or nothing.
+
+        Takes what `Graph.node` takes.  Raises `GraphError` and what creating and starting raises.
+        """
+        graph = Graph()
+        graph.node(name, addon, group=group, property=dict(property or {}), **settings)
+        core = self._core
+        node = flatten(graph, base_dir=core.app.base_dir, app_uri=core.app.uri or None).nodes[0]
+        await core.add_extension(node)
+
+    async def remove_extension(self, name: str) -> None:
+        """Stop one extension in order and take it out, with its edges. Raises `GraphError`."""
+        await self._core.remove_extension(name)
+
+    def connect(self, source: str, dest: str | Iterable[str], **kinds: Any) -> None:
+        """Add edges, as `Graph.connect` describes them. All or nothing: raises `GraphError`."""
+        edges = self._edges(source, dest, kinds)
+        self._core.change_edges(lambda: self._core.routes.connect(edges))
+
+    def disconnect(self, source: str, dest: str | Iterable[str], **kinds: Any) -> None:
+        """Take edges away. All or nothing: raises `GraphError`."""
+        edges = self._edges(source, dest, kinds)
+        self._core.change_edges(lambda: self._core.routes.disconnect(edges))
+
+    def _edges(self, source: str, dest: str | Iterable[str], kinds: Mapping[str, Any]) -> Any:
+        core = self._core
+        graph = Graph()
+        for node in core.graph.nodes:
+            graph.node(node.name, node.addon, group=node.group)
+        graph.connect(source, dest if isinstance(dest, str) else list(dest), **kinds)
+        return flatten(graph, app_uri=core.app.uri or None).edges

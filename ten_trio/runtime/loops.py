@@ -1,0 +1,97 @@
+"""Crossing from one Trio run to another: in order, in batches, without blocking anybody."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from threading import Lock, get_ident
+from typing import Any, TypeVar
+
+import outcome
+import trio
+
+T = TypeVar("T")
+
+
+class Loop:
+    """One Trio run, as others see it. Made inside it."""
+
+    def __init__(self) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        self._thread = get_ident()
+        self._lock = Lock()
+        self._jobs: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self._rung = False
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the caller runs in this loop's thread."""
+        return get_ident() == self._thread
+
+    def post(self, fn: Callable[..., object], *args: Any) -> None:
+        """Call `fn(*args)` there; at once if this is there. Calls keep their order.
+
+        `fn` must not raise.  One wake-up serves everything that has come in the meantime.  Quietly
+        does nothing if that run is over.
+        """
+        if get_ident() == self._thread and not self._jobs:
+            fn(*args)
+            return
+        with self._lock:
+            self._jobs.append((fn, args))
+            if self._rung:
+                return
+            self._rung = True
+        try:
+            self._token.run_sync_soon(self._run)
+        except trio.RunFinishedError:
+            self._jobs.clear()
+
+    def _run(self) -> None:
+        with self._lock:
+            self._rung = False
+        while self._jobs:
+            fn, args = self._jobs.popleft()
+            fn(*args)
+
+
+async def ask(
+    there: Loop,
+    start_soon: Callable[..., object],
+    async_fn: Callable[..., Awaitable[T]],
+    *args: Any,
+) -> T:
+    """Await `async_fn(*args)` in another loop, in a task made by its `start_soon`.
+
+    Cancelling the wait cancels the task; the wait ends when the task has.
+    """
+    here = Loop()
+    task = trio.lowlevel.current_task()
+    scope = trio.CancelScope(shield=True)
+    answer: list[outcome.Outcome[T]] = []
+
+    async def run() -> None:
+        result: outcome.Outcome[T] | None = None
+        try:
+            with scope:
+                result = outcome.Value(await async_fn(*args))
+        except Exception as error:  # noqa: BLE001 - it is raised where it was asked for
+            result = outcome.Error(error)
+        finally:
+            here.post(done, result)
+
+    def done(result: outcome.Outcome[T] | None) -> None:
+        if result is not None:
+            answer.append(result)
+        trio.lowlevel.reschedule(task)
+
+    def abort(_: object) -> trio.lowlevel.Abort:
+        there.post(scope.cancel, "the asking task was cancelled")
+        return trio.lowlevel.Abort.FAILED
+
+    there.post(start_soon, run)
+    await trio.lowlevel.wait_task_rescheduled(abort)
+    if not answer:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        raise trio.RunFinishedError("the graph's loop is over")
+    return answer[0].unwrap()
