@@ -22,6 +22,7 @@ from ten_trio.graphs.reading import (
     below,
     parse_json,
     read,
+    without_consequences,
     wrong_type,
 )
 
@@ -118,9 +119,7 @@ class AppProperty:
         for name, value in user.items():
             problems += null_problems(value, name)
         if settings is not None:
-            wrong = [problem.path for problem in problems]
-            found = below(key, settings.problems())
-            problems += [p for p in found if not any(p.path.startswith(w) for w in wrong)]
+            problems += without_consequences(below(key, settings.problems()), problems)
         if problems or settings is None:
             raise GraphError(located(problems, where))
         settings.property = user
@@ -147,6 +146,10 @@ class AppProperty:
         for path, value in times.items():
             if value is not None and value <= 0:
                 yield Problem(path, f"must be positive (microseconds), not {value}")
+        kept = {"log": self.log, "deprecated_log": self.deprecated_log, "services": self.services}
+        for path, section in (kept | self.other).items():
+            if section is not None or path in self.other:
+                yield from null_problems(section, path)
         first: dict[str, int] = {}
         for index, predefined in enumerate(self.predefined_graphs):
             path = f"predefined_graphs[{index}]"

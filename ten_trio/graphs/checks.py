@@ -214,6 +214,10 @@ def _check_exposed(
         yield Problem(path, "needs exactly one of extension, subgraph")
         return
     place = Place(entry.extension, entry.subgraph)
+    if isinstance(entry, ExposedProperty) and declared.inside(entry.extension or ""):
+        hint = "expose it in the subgraph, and here by subgraph"
+        yield Problem(f"{path}.extension", "lies in a subgraph", hint)
+        return
     if missing := declared.missing(place):
         yield Problem(f"{path}.{place.type}", *missing)
 

@@ -8,7 +8,7 @@ The path `ten.name` stands for the message's name, so a rule on it renames the m
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import attrs
 
@@ -126,12 +126,10 @@ class Conversion:
             InvalidPath, InvalidType, PropertyRangeError: A rule can't be carried out.
         """
         # A result has no clone of its own on the way home: it must keep the ids it is filed under.
-        converted = msg._shell() if isinstance(msg, CmdResult) else msg.clone()
-        converted._src = msg._src
+        converted = cast(M, msg._shell() if isinstance(msg, CmdResult) else msg.clone())
         converted._dests = msg._dests
         if not self.keep_original:
-            for key in list(converted):
-                del converted[key]
+            converted.set_property("", {})
         for rule in self.rules:
             rule.apply(msg, converted)
         return converted

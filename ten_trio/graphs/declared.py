@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import attrs
 
 from ten_trio.graphs.definition import (
@@ -55,7 +57,7 @@ class Declared:
         if not self.complete:
             return None
         kind, name = place.type, place.name
-        known = {
+        known: dict[str, Collection[str]] = {
             "extension": self.extensions,
             "subgraph": self.subgraphs,
             "selector": self.selectors,

@@ -36,8 +36,8 @@ Addon: TypeAlias = str | Callable[..., Any]
 Names: TypeAlias = str | Iterable[str]
 
 
-def _python_only(**options: Any) -> Any:
-    return attrs.field(metadata={PYTHON_ONLY: True}, kw_only=True, **options)
+# Where something was loaded from is no part of what it is.
+_FROM_FILE: Any = {"metadata": {PYTHON_ONLY: True}, "kw_only": True, "eq": False, "repr": False}
 
 
 @attrs.define
@@ -52,7 +52,7 @@ class ExtensionNode:
     extension_group: str = ""
     app: str | None = None
     property: dict[str, Any] = attrs.field(factory=dict)
-    settings: dict[str, Any] = _python_only(factory=dict)
+    settings: dict[str, Any] = attrs.field(factory=dict, kw_only=True, metadata={PYTHON_ONLY: True})
 
 
 @attrs.define
@@ -186,8 +186,8 @@ class Graph:
     exposed_messages: list[ExposedMessage] = attrs.field(factory=list)
     exposed_properties: list[ExposedProperty] = attrs.field(factory=list)
     import_uri: str | None = None
-    file: Path | None = _python_only(default=None, eq=False, repr=False)
-    base_dir: Path | None = _python_only(default=None, eq=False, repr=False)
+    file: Path | None = attrs.field(default=None, **_FROM_FILE)
+    base_dir: Path | None = attrs.field(default=None, **_FROM_FILE)
 
     def node(
         self,
@@ -307,8 +307,7 @@ class Graph:
             GraphError: It isn't a graph. Its `problems` list all that is wrong, also what `check`
                 finds in the rest; a graph that can be read is *not* checked.
         """
-        # Not at the top: loading is made of these classes.
-        from ten_trio.graphs.loading import read_graph
+        from ten_trio.graphs.loading import read_graph  # noqa: PLC0415 - made of these classes
 
         return read_graph(source, where, strict_names=strict_names)
 
@@ -318,7 +317,7 @@ class Graph:
         Raises:
             GraphError: An addon is a Python class or factory, which has no JSON form.
         """
-        from ten_trio.graphs.loading import write_graph
+        from ten_trio.graphs.loading import write_graph  # noqa: PLC0415 - made of these classes
 
         return write_graph(self)
 

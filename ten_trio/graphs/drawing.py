@@ -145,8 +145,7 @@ def to_svg(graph: Drawable, title: str = "") -> str:
     Raises:
         MissingExtra: The layout library isn't installed (`ten-trio[draw]`).
     """
-    # Not at the top: the picture is made from the classes above.
-    from ten_trio.graphs.svg import render
+    from ten_trio.graphs.svg import render  # noqa: PLC0415 - made from the classes above
 
     if not title and isinstance(graph, PredefinedGraph):
         title = graph.name

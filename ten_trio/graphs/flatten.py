@@ -157,6 +157,7 @@ class _Flattener:
         self.problems: list[Problem] = []
         self._names: dict[tuple[str, str], str] = {}
         self._written: dict[tuple[object, ...], str] = {}
+        self._index: dict[int, Declared] = {}
 
     def add(self, graph: Graph, prefix: str, given: Mapping[str, Any], path: str = "") -> None:
         """Add `graph`, whose extensions get `prefix`; `given` sets what it exposes."""
@@ -167,24 +168,26 @@ class _Flattener:
             elif isinstance(node, SubgraphNode):
                 inner = _given_to(graph, node, given)
                 self.add(node.graph, f"{prefix}{node.name}_", inner, f"{here}.graph.")
-        declared = Declared.of(graph)
+        declared = self._declared(graph)
         for written in written_edges(graph):
-            for source in self._ends(
-                declared, prefix, written.source, f"{written.kind}_out", written.name
-            ):
-                for dest in self._ends(
-                    declared, prefix, written.dest, f"{written.kind}_in", written.name
-                ):
-                    edge = Edge(*source, written.kind, written.name, *dest, written.conversion)
+            kind, name = written.kind, written.name
+            for source in self._ends(declared, prefix, written.source, f"{kind}_out", name):
+                for dest in self._ends(declared, prefix, written.dest, f"{kind}_in", name):
+                    edge = Edge(*source, kind, name, *dest, written.conversion)
                     self._add_edge(edge, path + written.path)
 
     def exposures(self, graph: Graph) -> Iterator[Exposure]:
         """Yield the exposed messages of the outermost graph, each at its extension."""
-        declared = Declared.of(graph)
+        declared = self._declared(graph)
         for entry in graph.exposed_messages:
             place = Place(entry.extension, entry.subgraph)
             for app, extension in self._ends(declared, "", place, entry.type, entry.name):
                 yield Exposure(entry.type, entry.name, app, extension)
+
+    def _declared(self, graph: Graph) -> Declared:
+        if id(graph) not in self._index:
+            self._index[id(graph)] = Declared.of(graph)
+        return self._index[id(graph)]
 
     def _add_node(
         self, node: ExtensionNode, prefix: str, properties: Mapping[str, Any], path: str
@@ -211,7 +214,7 @@ class _Flattener:
         """Yield (app, extension) for everything that `place` means for one message."""
         if place.subgraph is not None:
             node = declared.subgraphs[place.subgraph]
-            inner = Declared.of(node.graph)
+            inner = self._declared(node.graph)
             for entry in node.graph.exposed_messages:
                 if (entry.type, entry.name) == (exposure, name):
                     place_inside = Place(entry.extension, entry.subgraph)
@@ -221,7 +224,7 @@ class _Flattener:
         extension = place.name
         if found := declared.inside(extension):
             node, rest = found
-            inner = Declared.of(node.graph)
+            inner = self._declared(node.graph)
             place_inside = Place(extension=rest)
             yield from self._ends(inner, f"{prefix}{node.name}_", place_inside, exposure, name)
             return

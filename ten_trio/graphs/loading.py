@@ -6,7 +6,7 @@ Two converters: property.json and graph files are held to strict rules, the JSON
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from ten_trio.graphs.reading import (
     make_converter,
     parse_json,
     read,
+    without_consequences,
     wrong_type,
 )
 
@@ -96,13 +97,10 @@ def located(problems: Iterable[Problem], where: str) -> list[Problem]:
     return [attrs.evolve(p, path=f"{where}: {p.path}" if p.path else where) for p in problems]
 
 
-def with_checks(
-    problems: Collection[Problem], graph: Graph, strict_names: bool, path: str = ""
-) -> list[Problem]:
+def with_checks(problems: Collection[Problem], graph: Graph, strict_names: bool) -> list[Problem]:
     """Add to what reading found what `check` finds in the rest, except consequences of it."""
-    wrong = [problem.path for problem in problems]
-    found = check(graph, strict_names=strict_names, where=path)
-    return [*problems, *(p for p in found if not any(p.path.startswith(w) for w in wrong))]
+    found = check(graph, strict_names=strict_names)
+    return [*problems, *without_consequences(found, problems)]
 
 
 def _python_addons(graph: Graph, path: str) -> Iterable[Problem]:
@@ -140,7 +138,7 @@ def _graph_converter(*, strict_keys: bool) -> cattrs.Converter:
             raise Unreadable([Problem("graph", "is missing", hint)], partial)
         return generic(data, cls)
 
-    generic = converter.get_structure_hook(PredefinedGraph)
+    generic: Callable[[Any, Any], PredefinedGraph] = converter.get_structure_hook(PredefinedGraph)
     converter.register_structure_hook(PredefinedGraph, structure_predefined)
     converter.register_structure_hook_func(lambda kind: kind == Node, structure_node)
     converter.register_structure_hook_func(

@@ -70,7 +70,7 @@ def parse(text: str) -> tuple[str, str | None] | None:
     for character in characters:
         literal = character == "\\"
         if literal:
-            character = next(characters, "\\")  # noqa: PLW2901 - the one it stands for
+            character = next(characters, "\\")
         if character == "|" and not literal and default is None:
             default = []
         else:

@@ -57,6 +57,16 @@ class Unreadable(Exception):
         self.partial = partial
 
 
+def without_consequences(found: Iterable[Problem], causes: Iterable[Problem]) -> list[Problem]:
+    """Return what was `found` wrong elsewhere than where `causes` say that something is."""
+    roots = [cause.path for cause in causes]
+    return [p for p in found if not any(_lies_in(p.path, root) for root in roots)]
+
+
+def _lies_in(path: str, root: str) -> bool:
+    return path.startswith(root) and (not root or path[len(root) : len(root) + 1] in ("", ".", "["))
+
+
 def join_path(path: str, key: str | int) -> str:
     """Return the JSON path of `key` below `path`: `a.b`, `a[0]`, `a["odd key"]`."""
     if isinstance(key, int):
@@ -120,10 +130,10 @@ def make_converter(*, strict_keys: bool) -> cattrs.Converter:
         converter.register_structure_hook(kind, _strict(kind))
     converter.register_structure_hook_func(lambda kind: kind is Any, lambda value, _: value)
     converter.register_structure_hook_func(
-        lambda kind: get_origin(kind) is dict or kind is dict, _structure_object
+        lambda kind: dict in (kind, _origin(kind)), _structure_object
     )
     converter.register_structure_hook_factory(
-        lambda kind: get_origin(kind) in (list, tuple), lambda kind: _array_hook(kind, converter)
+        lambda kind: _origin(kind) in (list, tuple), lambda kind: _array_hook(kind, converter)
     )
     converter.register_structure_hook_factory(
         attrs.has, lambda cls: _class_hook(cls, converter, strict_keys)
@@ -148,6 +158,11 @@ def wrong_type(value: object, expected: str) -> Unreadable:
     return Unreadable([Problem("", f"must be {expected}, not {json_name(value)}")])
 
 
+def _origin(kind: Any) -> Any:
+    """`get_origin` for types that mypy can't know."""
+    return get_origin(kind)
+
+
 def _strict(kind: type) -> Callable[[Any, Any], Any]:
     def structure(value: Any, _: Any) -> Any:
         if type(value) is kind or (kind is float and type(value) is int):
@@ -167,7 +182,7 @@ def _array_hook(kind: Any, converter: cattrs.Converter) -> Callable[[Any, Any], 
     """A hook for `list[X]` and `tuple[X, ...]`. An unreadable item is kept as a blank X, so that
     the items after it keep their indexes."""
     item_type = get_args(kind)[0]
-    make = get_origin(kind)
+    make = _origin(kind)
 
     def structure(value: Any, _: Any) -> Any:
         if not isinstance(value, list | tuple):
@@ -192,8 +207,9 @@ def blank(kind: Any) -> Any:
         fields = _json_fields(kind).values()
         return kind(**{_argument(f): blank(f.type) for f in fields if f.default is attrs.NOTHING})
     if options := get_args(kind):
-        if get_origin(kind) in (list, tuple, dict):
-            return get_origin(kind)()
+        origin = _origin(kind)
+        if origin in (list, tuple, dict):
+            return origin()
         return None if type(None) in options else blank(options[0])
     return _BLANKS.get(kind, dict)()
 
@@ -219,6 +235,7 @@ def _class_hook(
     cls: Any, converter: cattrs.Converter, strict_keys: bool
 ) -> Callable[[Any, Any], Any]:
     fields = _json_fields(cls)
+    types: Mapping[str, Any] = {key: field.type for key, field in fields.items()}
     rest = _rest_field(cls)
     ignored: Collection[str] = getattr(cls, "json_tags", ())
 
@@ -236,7 +253,7 @@ def _class_hook(
                     values[_argument(field)] = blank(field.type)
                 continue
             try:
-                values[_argument(field)] = converter.structure(data[key], field.type)
+                values[_argument(field)] = converter.structure(data[key], types[key])
             except Unreadable as error:
                 problems += below(key, error.problems)
                 if error.partial is not attrs.NOTHING:
@@ -266,7 +283,7 @@ def _unknown_keys(
 
 def _unstructure_hook(cls: Any, converter: cattrs.Converter) -> Callable[[Any], JsonObject]:
     fields = _json_fields(cls)
-    overrides = {
+    overrides: dict[str, Any] = {
         field.name: override(
             rename=key,
             omit_if_default=not field.metadata.get(REQUIRED),
@@ -283,6 +300,8 @@ def _unstructure_hook(cls: Any, converter: cattrs.Converter) -> Callable[[Any], 
         return plain
 
     def with_rest(value: Any) -> JsonObject:
-        return plain(value) | getattr(value, rest.name)
+        written: JsonObject = plain(value)
+        unknown: JsonObject = getattr(value, rest.name)
+        return written | unknown
 
     return with_rest

@@ -155,22 +155,23 @@ class RouteManager:
     def _apply(self, change: RouteChange) -> RouteChange:
         for edge in change.removed:
             del self._edges[edge_key(edge)]
-            self._change_table(edge, lambda edges, edge=edge: (e for e in edges if e is not edge))
+            others = [e for e in self._row(edge) if edge_key(e) != edge_key(edge)]
+            self._set_row(edge, tuple(others))
         for edge in change.added:
             self._edges[edge_key(edge)] = edge
-            self._change_table(edge, lambda edges, edge=edge: (*edges, edge))
+            self._set_row(edge, (*self._row(edge), edge))
         if change.added or change.removed:
             for listener in tuple(self._listeners):
                 listener(change)
         return change
 
-    def _change_table(
-        self, edge: Edge, change: Callable[[tuple[Edge, ...]], Iterable[Edge]]
-    ) -> None:
+    def _row(self, edge: Edge) -> tuple[Edge, ...]:
+        return self.table(edge.source, edge.kind).get(edge.name, ())
+
+    def _set_row(self, edge: Edge, edges: tuple[Edge, ...]) -> None:
         if edge.source_app != self._app:
             return
         table = self.table(edge.source, edge.kind)
-        edges = tuple(change(table.get(edge.name, ())))
         if edges:
             table[edge.name] = edges
         else:

@@ -53,11 +53,10 @@ def render(drawing: Drawing, title: str = "") -> str:
     legend_rows = 1 + max((row for row, _, _ in legend), default=-1)
     width = max([layout.width, text_width(title, TITLE_SIZE), *(x for _, x, _ in legend)])
     height = head + layout.height + (18 + legend_rows * LEGEND_ROW if legend else 0)
+    size = f"{width + 2 * MARGIN:.0f}", f"{height + 2 * MARGIN:.0f}"
+    frame = f'width="{size[0]}" height="{size[1]}" viewBox="0 0 {size[0]} {size[1]}"'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width + 2 * MARGIN:.0f}"'
-        f' height="{height + 2 * MARGIN:.0f}"'
-        f' viewBox="0 0 {width + 2 * MARGIN:.0f} {height + 2 * MARGIN:.0f}"'
-        f' font-family="{FONT}" role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {frame} font-family="{FONT}" role="img">',
         f"<title>{escape(title or 'graph')}</title>",
         *_markers(drawing),
         '<rect width="100%" height="100%" rx="14" fill="#ffffff"/>',

@@ -6,7 +6,7 @@ is shared until somebody writes. That is the hot path of the whole runtime: slot
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from typing import Any, ClassVar, Self
 
@@ -65,7 +65,7 @@ class Msg(Properties):
     _dests: tuple[Loc, ...]
     _line: Any
     _turn: Any
-    _locks: Sequence[memoryview] = ()
+    _locks: tuple[memoryview, ...] | None = None
 
     _transient: ClassVar[frozenset[str]] = frozenset({"_line", "_turn", "_path", "_locks"})
     """What a copy in another process can't have."""

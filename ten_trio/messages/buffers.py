@@ -31,12 +31,12 @@ class Buffered(Msg):
     gives access for writing; while it is open, the message can't be sent.
     """
 
-    # `_buf` may be written to only if it is a bytearray and `_buf_shared` is false.
-    __slots__ = ("_buf", "_buf_shared", "_locks")
+    # `_locks` are the views that are out. None: `_buf` isn't ours alone and may not be written to;
+    # else it is a bytearray. (One slot for both, since each costs time per hop.)
+    __slots__ = ("_buf", "_locks")
 
     _buf: Buffer
-    _buf_shared: bool
-    _locks: tuple[memoryview, ...]
+    _locks: tuple[memoryview, ...] | None
 
     def __init__(
         self,
@@ -49,8 +49,7 @@ class Buffered(Msg):
     ) -> None:
         super().__init__(name, properties, dest=dest)
         self._buf = buf if buf.__class__ is bytes else own_bytes(buf)
-        self._buf_shared = True
-        self._locks = ()
+        self._locks = None
 
     @classmethod
     def create(cls, name: str) -> Self:
@@ -69,14 +68,14 @@ class Buffered(Msg):
         if not self._locks:
             # So that the next look costs nothing.
             self._buf = copy
-            self._buf_shared = True
+            self._locks = None
         return copy
 
     @buf.setter
     def buf(self, buf: Buffer) -> None:
         self._check_unlocked()
         self._buf = own_bytes(buf)
-        self._buf_shared = True
+        self._locks = None
 
     def get_buf(self) -> bytes:
         """Return the content."""
@@ -95,11 +94,11 @@ class Buffered(Msg):
         self._alloc(size)
 
     def _alloc(self, size: int) -> None:
-        if not isinstance(size, int) or isinstance(size, bool) or size <= 0:
+        if size.__class__ is not int or size <= 0:
             raise InvalidArgument(f"{shown(size)} is no size of a buffer")
         self._check_unlocked()
         self._buf = bytearray(size)
-        self._buf_shared = False
+        self._locks = ()
 
     def lend_buf(self, view: Buffer) -> None:
         """Carry `view` itself, without a copy: it must not change as long as a receiver may read it."""
@@ -111,7 +110,7 @@ class Buffered(Msg):
         elif not isinstance(view, (bytes, bytearray)):
             raise InvalidType(f"{shown(view)} isn't bytes, bytearray or memoryview")
         self._buf = view
-        self._buf_shared = True
+        self._locks = None
 
     def lock_buf(self) -> memoryview:
         """Return a view to write through, until `unlock_buf`; it may be locked more than once.
@@ -120,9 +119,9 @@ class Buffered(Msg):
         """
         if not len(self._buf):
             raise InvalidArgument(f"{self!r} has no buffer to lock")
-        if self._buf_shared or self._buf.__class__ is not bytearray:
+        if self._locks is None:
             self._buf = bytearray(self._buf)
-            self._buf_shared = False
+            self._locks = ()
         view = memoryview(self._buf)
         self._locks = (*self._locks, view)
         return view
@@ -130,19 +129,20 @@ class Buffered(Msg):
     def unlock_buf(self, view: memoryview) -> None:
         """End the access through `view`, which can't be used afterwards.
 
-        Raises `InvalidArgument` if `view` isn't from `lock_buf` of this message, or is back already.
+        Raises `InvalidArgument` if `view` isn't from `lock_buf` of this message or is back already,
+        and if something made from it, an array say, could still write.
         """
-        left = tuple(each for each in self._locks if each is not view)
-        if len(left) == len(self._locks):
+        locks = self._locks or ()
+        left = tuple(each for each in locks if each is not view)
+        if len(left) == len(locks):
             raise InvalidArgument(f"{self!r} isn't locked by this view")
-        self._locks = left
         try:
             view.release()
         except BufferError:
-            # Something made from the view, an array say, could still write into the memory. It may
-            # have that: the message goes on with a copy.
-            self._buf = bytes(view) if not left else self._buf
-            self._buf_shared = not left
+            raise InvalidArgument(
+                f"{self!r} stays locked: an array or a view made from this one still exists"
+            ) from None
+        self._locks = left
 
     def _check_unlocked(self) -> None:
         if self._locks:
@@ -153,18 +153,19 @@ class Buffered(Msg):
 
         If the buffer is locked, the clone gets the content of this moment, and isn't locked.
         """
+        locks = self._locks
         copy = super().clone()
-        if self._locks:
+        if locks:
             copy._buf = bytes(self._buf)
-            self._buf_shared = False
+            self._locks = locks
         return copy
 
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
         _, state = super().__getstate__()
-        return None, state | {"_buf": bytes(self._buf), "_buf_shared": True}
+        return None, state | {"_buf": bytes(self._buf)}
 
     def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
-        self._locks = ()
+        self._locks = None
         super().__setstate__(state)
 
     def _more(self) -> str:

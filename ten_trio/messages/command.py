@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
+from functools import partial
 from typing import Any, ClassVar, Final, Self, final
 
 from ..errors import CmdFailed, InvalidArgument, TenError
@@ -102,7 +103,7 @@ class Cmd(Msg):
         return Cmd(name) if special is None else special()
 
     def _shell(self) -> Self:
-        shell = _new(Cmd)
+        shell = _blank_cmd()
         self._shared = shell._shared = True
         shell._props = self._props
         shell.name = self.name
@@ -182,7 +183,7 @@ class Cmd(Msg):
 
 _NOT_CREATED: Final = frozenset({RESULT_NAME, "ten:timeout"})
 
-_new = object.__new__
+_blank_cmd: Final[Callable[[], Cmd]] = partial(object.__new__, Cmd)
 
 
 @final
@@ -251,7 +252,7 @@ class CmdResult(Msg):
         return _answer(cmd, StatusCode(status), None, {})
 
     def _shell(self) -> Self:
-        shell = _new(CmdResult)
+        shell = _blank_result()
         self._shared = shell._shared = True
         shell._props = self._props
         shell.name = self.name
@@ -329,11 +330,14 @@ class CmdResult(Msg):
         return text if self.is_final else f"{text}, not final"
 
 
+_blank_result: Final[Callable[[], CmdResult]] = partial(object.__new__, CmdResult)
+
+
 def _answer(
     cmd: Cmd, status: StatusCode, properties: Mapping[str, Any] | None, more: dict[str, Any]
 ) -> CmdResult:
     # By hand: every command that is answered comes through here.
-    result = _new(CmdResult)
+    result = _blank_result()
     if properties or more:
         result._props = property_dict({**properties, **more} if properties else more)
         result._shared = False

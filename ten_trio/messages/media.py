@@ -6,9 +6,10 @@ extensions agree on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
-from typing import Any, ClassVar, Self, final
+from functools import partial
+from typing import Any, ClassVar, Final, Self, final
 
 from .base import NAME_FIELD, MsgType
 from .buffers import BUF_FIELD, Buffer, Buffered
@@ -41,8 +42,6 @@ class PixelFmt(IntEnum):
 _data_fmt = member_of(AudioFrameDataFmt)
 _pixel_fmt = member_of(PixelFmt)
 
-_new = object.__new__
-
 
 @final
 class Data(Buffered):
@@ -55,16 +54,20 @@ class Data(Buffered):
     _fields: ClassVar[Mapping[str, Field]] = {"name": NAME_FIELD, "buf": BUF_FIELD}
 
     def _shell(self) -> Self:
-        shell = _new(Data)
-        self._shared = shell._shared = self._buf_shared = shell._buf_shared = True
+        shell = _blank_data()
+        self._shared = shell._shared = True
+        self._locks = shell._locks = None
         shell._props = self._props
         shell._buf = self._buf
-        shell._locks = shell._dests = ()
+        shell._dests = ()
         shell.name = self.name
         shell._src = self._src
         shell._turn = self._turn
         shell._line = None
         return shell
+
+
+_blank_data: Final[Callable[[], Data]] = partial(object.__new__, Data)
 
 
 @final
@@ -132,11 +135,12 @@ class AudioFrame(Buffered):
         self.set_eof(is_eof)
 
     def _shell(self) -> Self:
-        shell = _new(AudioFrame)
-        self._shared = shell._shared = self._buf_shared = shell._buf_shared = True
+        shell = _blank_audio_frame()
+        self._shared = shell._shared = True
+        self._locks = shell._locks = None
         shell._props = self._props
         shell._buf = self._buf
-        shell._locks = shell._dests = ()
+        shell._dests = ()
         shell.name = self.name
         shell._src = self._src
         shell._turn = self._turn
@@ -225,6 +229,9 @@ class AudioFrame(Buffered):
         self.is_eof = boolean(is_eof)
 
 
+_blank_audio_frame: Final[Callable[[], AudioFrame]] = partial(object.__new__, AudioFrame)
+
+
 @final
 class VideoFrame(Buffered):
     """A picture."""
@@ -271,11 +278,12 @@ class VideoFrame(Buffered):
         self.set_eof(is_eof)
 
     def _shell(self) -> Self:
-        shell = _new(VideoFrame)
-        self._shared = shell._shared = self._buf_shared = shell._buf_shared = True
+        shell = _blank_video_frame()
+        self._shared = shell._shared = True
+        self._locks = shell._locks = None
         shell._props = self._props
         shell._buf = self._buf
-        shell._locks = shell._dests = ()
+        shell._dests = ()
         shell.name = self.name
         shell._src = self._src
         shell._turn = self._turn
@@ -322,3 +330,6 @@ class VideoFrame(Buffered):
     def set_eof(self, is_eof: bool) -> None:
         """Say whether this is the last frame."""
         self.is_eof = boolean(is_eof)
+
+
+_blank_video_frame: Final[Callable[[], VideoFrame]] = partial(object.__new__, VideoFrame)

@@ -22,6 +22,7 @@ from .fields import Field
 from .paths import MISSING, delete_at, find_at, parse, put
 from .values import (
     ATOMS,
+    INT64_MAX,
     Float32,
     Int8,
     Int16,
@@ -51,11 +52,11 @@ FIELDS: Final = "ten"
 
 def property_dict(items: Mapping[str, Any]) -> dict[str, Any]:
     """Return frozen properties. Raises `InvalidType`, `PropertyRangeError`, `InvalidArgument`."""
-    if not isinstance(items, Mapping):
+    if items.__class__ is not dict and not isinstance(items, Mapping):
         raise InvalidArgument(f"properties are a mapping, not {shown(items)}")
     made = freeze_items(items)
     for key in made:
-        if not key or (key.startswith(FIELDS) and key[3:4] in ("", ".", "[")):
+        if not key or (key[:3] == FIELDS and key[3:4] in ("", ".", "[")):
             raise InvalidArgument(f"{key!r} can't be the name of a property")
     return made
 
@@ -109,7 +110,8 @@ class Properties:
         Containers missing on the way are made, what is of another kind there is replaced, and arrays
         are filled up to the index. The empty path replaces everything.
         """
-        if value.__class__ not in ATOMS:
+        cls = value.__class__
+        if cls not in ATOMS and not (cls is int and -INT64_MAX <= value <= INT64_MAX):
             value = freeze(value, path)
         if path.__class__ is str and path.isidentifier() and path != FIELDS:
             # By far the most frequent case: a plain name.
@@ -168,6 +170,9 @@ class Properties:
 
     def get_property_int64(self, path: str, default: int = MISSING) -> int:
         """Return an integer from -2**63 to 2**63 - 1."""
+        value = self._props.get(path)
+        if value.__class__ is int and value <= INT64_MAX:  # type: ignore[operator]
+            return value  # type: ignore[return-value]
         return self._get_int(path, SizedInt, default)
 
     def get_property_uint8(self, path: str, default: int = MISSING) -> int:

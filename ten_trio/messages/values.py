@@ -305,7 +305,8 @@ def freeze_items(items: Mapping[Any, Any], where: str = "", depth: int = 0) -> d
             if not isinstance(key, str):
                 raise InvalidType(f"{_at(where)}{shown(key)} can't be a key: keys are strings")
             key = str.__str__(key)
-        if item.__class__ not in ATOMS:
+        cls = item.__class__
+        if cls not in ATOMS and not (cls is int and -INT64_MAX <= item <= INT64_MAX):
             item = _freeze(item, f"{where}.{key}" if where else key, depth + 1)
         made[key] = item
     return made

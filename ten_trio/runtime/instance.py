@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from ..errors import HandlerLeak, SchemaError
+from ..errors import HandlerLeak, InvalidArgument, SchemaError
 from ..messages import (
     AudioFrame,
     Cmd,
@@ -168,6 +168,7 @@ class Instance(Endpoint):
         if msg.kind == "result":
             return False
         msg._line.count += 1
+        msg._line.popped -= 1
         self.held.append(msg)
         return True
 
@@ -193,6 +194,7 @@ class Instance(Endpoint):
 
     def _refuse(self, msg: Msg) -> None:
         msg._line.count -= 1
+        msg._line.popped += 1
         self._turn_away(msg)
 
     def _refuse_cmd(self, msg: Msg) -> None:
@@ -229,6 +231,7 @@ class Instance(Endpoint):
             for msg in kept:
                 line.lane.send_nowait(msg)
             line.count -= 1
+            line.popped += 1
             line.drop("overflow")
             return True
         line.drop("overflow")
@@ -249,6 +252,7 @@ class Instance(Endpoint):
         if cmd.__class__ is TriggerLifeCycle:
             self.engine.trigger(self, cmd)
             return
+        path.in_path.mark = self.data_line.popped + self.data_line.count
         line = self.cmd_line
         cmd._line = line
         line.count += 1
@@ -321,6 +325,33 @@ class Instance(Endpoint):
                     logger.warning("%s: result of %r: %s", self.loc, path.cmd_name, error)
                     result.status = StatusCode.ERROR
         return path.arrive(result)
+
+    def discard_queued(self, sent_before: Cmd | None) -> int:
+        """Drop queued data: all of it, or what was sent before this command; how many it was."""
+        line = self.data_line
+        most = line.count
+        if sent_before is not None:
+            path = sent_before._path
+            if not isinstance(path, InPath) or path.owner is not self:
+                raise InvalidArgument(f"{self.name}: {sent_before!r} wasn't received here")
+            most = max(0, path.mark - line.popped)
+        dropped = 0
+        assert line.lane is not None
+        queued = line.lane.take_all()
+        for msg in queued:
+            if msg._line is line and dropped < most:
+                dropped += 1
+            else:
+                line.lane.send_nowait(msg)
+        for msg in [msg for msg in self.held if msg._line is line][: most - dropped]:
+            self.held.remove(msg)
+            dropped += 1
+        line.count -= dropped
+        line.popped += dropped
+        line.dropped["discarded"] += dropped
+        if line.waiters is not None and line.count <= line.low:
+            line.release()
+        return dropped
 
     # Sending ----------------------------------------------------------------------------------
 

@@ -206,11 +206,11 @@ class Worker:
                 return
             line: Line = msg._line
             line.count -= 1
+            line.popped += 1
             if line.waiters is not None and line.count <= line.low:
                 line.release()
             if line.gate is not None and line.gate(msg):
                 continue
-            line.started += 1
             if not line.inline:
                 await self._start_apart(lane, line, msg)
                 if self.lane is not lane:

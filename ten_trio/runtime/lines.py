@@ -53,13 +53,12 @@ class Line:
         "name",
         "overshoots",
         "owner",
-        "peak",
+        "popped",
         "put",
         "quiet",
         "result_waits",
         "room_waits",
         "serial",
-        "started",
         "table",
         "waiters",
     )
@@ -76,9 +75,8 @@ class Line:
         self.hard = hard
         self.low = cap // 2
         self.count = 0
-        self.peak = 0
+        self.popped = 0
         self.quiet = 0
-        self.started = 0
         self.overshoots = 0
         self.dropped: Counter[str] = Counter()
         self.lane: Lane | None = None

@@ -200,6 +200,7 @@ class InPath:
     __slots__ = (
         "_gone",
         "id",
+        "mark",
         "on_abandon",
         "out",
         "owner",
@@ -218,6 +219,8 @@ class InPath:
         self.result_conversion = conversion
         self.state = State.OPEN
         self.started = False
+        # How many data messages the executor had been sent before this command.
+        self.mark = 0
         self.relays: list[Sending] | None = None
         self.on_abandon: Callable[[], object] | None = None
         self._gone: trio.Event | None = None
