@@ -16,6 +16,41 @@ if TYPE_CHECKING:
     from .messages import CmdResult
 
 
+__all__ = [
+    "ErrorCode",
+    "TenError",
+    "InvalidJson",
+    "InvalidArgument",
+    "InvalidLocation",
+    "InvalidPath",
+    "InvalidType",
+    "PropertyTypeError",
+    "PropertyRangeError",
+    "PropertyNotFound",
+    "SchemaError",
+    "Problem",
+    "GraphError",
+    "ConfigError",
+    "MissingVariable",
+    "AddonNotFound",
+    "MissingExtra",
+    "EnvClosed",
+    "EngineClosed",
+    "NotConnected",
+    "StartTimeout",
+    "CmdTimeout",
+    "MessageLocked",
+    "WrongThread",
+    "WrongTiming",
+    "UnknownCommand",
+    "AlreadyAnswered",
+    "HandlerLeak",
+    "QueueFull",
+    "SendRefused",
+    "CmdFailed",
+]
+
+
 class ErrorCode(IntEnum):
     """What kind of error it is, in numbers that the original runtime understands too."""
 

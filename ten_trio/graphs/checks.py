@@ -224,7 +224,9 @@ def _check_exposed(
 
 def _check_forwarded(path: str, message: ExposedMessage, declared: Declared) -> Iterator[Problem]:
     inner = declared.subgraphs.get(message.subgraph or "")
-    if inner is None or inner.graph.import_uri is not None or message.type not in EXPOSURE_TYPES:
+    if inner is None or message.extension is not None or message.type not in EXPOSURE_TYPES:
+        return
+    if inner.graph.import_uri is not None:
         return
     if not any(
         (e.type, e.name) == (message.type, message.name) for e in inner.graph.exposed_messages

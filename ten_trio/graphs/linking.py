@@ -28,7 +28,7 @@ def link(graph: Graph, base_dir: str | Path | None = None) -> tuple[Graph, list[
     came from. `graph` itself is not changed. An import that fails stays as it was.
     """
     linker = _Linker(None if base_dir is None else Path(base_dir).resolve())
-    return linker.link(graph, "", ()), linker.problems
+    return linker.link(graph, "", linker.app_base_dir, (id(graph),)), linker.problems
 
 
 class _Linker:
@@ -36,31 +36,43 @@ class _Linker:
         self.app_base_dir = app_base_dir
         self.problems: list[Problem] = []
 
-    def link(self, graph: Graph, path: str, chain: Sequence[Path | int]) -> Graph:
-        """`chain` is what is being read: files, and the ids of graphs built in Python."""
+    def link(
+        self, graph: Graph, path: str, folder: Path | None, chain: Sequence[Path | int]
+    ) -> Graph:
+        """Link one graph.
+
+        `folder` is where it stands. `chain` is what is being read: files, and the ids of graphs
+        built in Python.
+        """
+        folder = graph.base_dir or folder
         while graph.import_uri is not None:
-            loaded = self._load(graph, path, chain)
+            loaded = self._load(graph.import_uri, path, folder, chain)
             if loaded is None:
                 return graph
-            graph, chain = loaded, (*chain, _identity(loaded))
+            graph, chain, folder = loaded, (*chain, _identity(loaded)), loaded.base_dir
         nodes = [
-            self._link_node(node, join_path(path, "nodes") + f"[{index}].graph", chain)
+            self._link_node(node, join_path(path, "nodes") + f"[{index}].graph", folder, chain)
             for index, node in enumerate(graph.nodes)
         ]
         return attrs.evolve(graph, nodes=nodes)
 
-    def _link_node(self, node: Node, path: str, chain: Sequence[Path | int]) -> Node:
+    def _link_node(
+        self, node: Node, path: str, folder: Path | None, chain: Sequence[Path | int]
+    ) -> Node:
         if not isinstance(node, SubgraphNode):
             return node
         if id(node.graph) in chain:
             self.problems.append(Problem(path, "the graph contains itself"))
             return attrs.evolve(node, graph=Graph())
-        return attrs.evolve(node, graph=self.link(node.graph, path, (*chain, id(node.graph))))
+        return attrs.evolve(
+            node, graph=self.link(node.graph, path, folder, (*chain, id(node.graph)))
+        )
 
-    def _load(self, graph: Graph, path: str, chain: Sequence[Path | int]) -> Graph | None:
-        uri = graph.import_uri or ""
+    def _load(
+        self, uri: str, path: str, folder: Path | None, chain: Sequence[Path | int]
+    ) -> Graph | None:
         here = join_path(path, "import_uri")
-        file = self._locate(uri, graph.base_dir or self.app_base_dir, here)
+        file = self._locate(uri, folder, here)
         if file is None:
             return None
         if file in chain:
@@ -76,10 +88,10 @@ class _Linker:
             self._problem(here, str(error))
         return None
 
-    def _locate(self, uri: str, base_dir: Path | None, here: str) -> Path | None:
+    def _locate(self, uri: str, folder: Path | None, here: str) -> Path | None:
         text = uri
         if uri.startswith(APP_BASE_DIR):
-            base_dir = self.app_base_dir
+            folder = self.app_base_dir
             text = uri.removeprefix(APP_BASE_DIR).lstrip("/")
         scheme = urlsplit(text).scheme
         if scheme in ("http", "https"):
@@ -97,11 +109,11 @@ class _Linker:
         file = Path(text)
         if file.is_absolute():
             return file.resolve()
-        if base_dir is None:
+        if folder is None:
             hint = "pass base_dir, or give an absolute path"
             self._problem(here, f"relative to an unknown folder: {uri}", hint)
             return None
-        return (base_dir / file).resolve()
+        return (folder / file).resolve()
 
     def _problem(self, path: str, message: str, hint: str = "") -> None:
         self.problems.append(Problem(path, message, hint))

@@ -124,11 +124,7 @@ def _graph_converter(*, strict_keys: bool) -> cattrs.Converter:
         cls = NODE_TYPES.get(kind) if isinstance(kind, str) else None
         if cls is not None:
             return converter.structure(data, cls)
-        name = data.get("name")
-        partial: Node = blank(ExtensionNode)
-        if isinstance(name, str):
-            partial.name = name
-        raise Unreadable([_unknown_type(data, kind)], partial)
+        raise Unreadable([_unknown_type(data, kind)], blank(ExtensionNode))
 
     def structure_predefined(data: Any, cls: type[PredefinedGraph]) -> PredefinedGraph:
         if isinstance(data, Mapping) and "graph" not in data and "nodes" in data:

@@ -59,7 +59,8 @@ class Unreadable(Exception):
 
 def without_consequences(found: Iterable[Problem], causes: Iterable[Problem]) -> list[Problem]:
     """Return what was `found` wrong elsewhere than where `causes` say that something is."""
-    roots = [cause.path for cause in causes]
+    # Of an item whose type isn't known, nothing else can be told.
+    roots = [re.sub(r"(?<=\])\.type$", "", cause.path) for cause in causes]
     return [p for p in found if not any(_lies_in(p.path, root) for root in roots)]
 
 
@@ -90,7 +91,7 @@ def did_you_mean(word: str, known: Collection[str]) -> str:
     if close := difflib.get_close_matches(word, known, n=1):
         return f'did you mean "{close[0]}"?'
     if 0 < len(known) <= 8:
-        return "there is " + ", ".join(f'"{name}"' for name in sorted(known))
+        return "known: " + ", ".join(f'"{name}"' for name in sorted(known))
     return ""
 
 

@@ -14,8 +14,9 @@ from ..errors import InvalidType
 from . import json_form
 from .fields import Field, string
 from .location import EMPTY_LOC, Dest, Loc, as_dest, as_dests
-from .properties import Properties
-from .values import shown
+from .paths import MISSING
+from .properties import NO_PROPERTIES, Properties, property_dict
+from .values import INT64_MAX, shown
 
 
 class MsgType(IntEnum):
@@ -85,7 +86,13 @@ class Msg(Properties):
         if name.__class__ is not str:
             name = string(name)
         self.name = name
-        super().__init__(properties)
+        # As in Properties, without the call.
+        if properties:
+            self._props = property_dict(properties)
+            self._shared = False
+        else:
+            self._props = NO_PROPERTIES
+            self._shared = True
         self._src = EMPTY_LOC
         self._dests = () if dest is None else as_dests(dest)
         self._line = None
@@ -119,6 +126,28 @@ class Msg(Properties):
     def set_dest(self, dest: Dest) -> None:
         """Set the only place where it is to go. Raises `InvalidLocation`."""
         self._dests = (as_dest(dest),)
+
+    # The most frequent getters, without the detours of those in Properties ------------------
+
+    def __getitem__(self, path: str) -> Any:
+        found = self._props.get(path, MISSING)
+        return self.get_property(path) if found is MISSING else found
+
+    def get_property_int64(self, path: str, default: int = MISSING) -> int:
+        """Return an integer from -2**63 to 2**63 - 1."""
+        value = self._props.get(path)
+        if value.__class__ is int and value <= INT64_MAX:
+            return value
+        return super().get_property_int64(path, default)
+
+    def get_property_string(self, path: str, default: str = MISSING) -> str:
+        """Return a string. The `PropertyTypeError` has the code INVALID_ARGUMENT."""
+        value = self._props.get(path)
+        if value.__class__ is str:
+            return value
+        return super().get_property_string(path, default)
+
+    get_property_int = get_property_int64
 
     # Copies -----------------------------------------------------------------------------------
 

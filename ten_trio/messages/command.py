@@ -81,7 +81,7 @@ class Cmd(Msg):
         seq_id: str = "",
     ) -> None:
         super().__init__(name, properties, dest=dest)
-        if self.is_plain and (name in CREATED or name in _NOT_CREATED):
+        if name[:4] == "ten:" and self.is_plain and (name in CREATED or name in _NOT_CREATED):
             raise InvalidArgument(f"{name!r} is a command of the runtime: it has its own class")
         self._id = 0
         self._parent_id = 0

@@ -76,13 +76,13 @@ def find_at(props: Mapping[str, Any], path: Path) -> Any:
     """Return what is at `path`, or `MISSING`. The empty path means everything."""
     found: Any = props
     for part in path:
-        # A name leads into an object only, an index into an array only.
-        if isinstance(part, int):
-            if not isinstance(found, list) or part >= len(found):
-                return MISSING
-        elif not isinstance(found, Mapping) or part not in found:
+        cls = found.__class__  # much faster than isinstance, and these are all there can be
+        if cls is Object or cls is dict or found is props:
+            found = found.get(part, MISSING)  # all keys are strings: an index finds nothing
+        elif (cls is Array or cls is list) and part.__class__ is int and part < len(found):
+            found = found[part]
+        else:
             return MISSING
-        found = found[part]
     return found
 
 

@@ -71,6 +71,9 @@ class Properties:
     Getters raise `PropertyNotFound`, `PropertyTypeError`, `PropertyRangeError` and, for garbage,
     `InvalidPath`. A default is returned if there is nothing, but not in place of another type.
     Setters raise `InvalidType`, `PropertyRangeError`, `InvalidArgument` and `InvalidPath`.
+
+    All other getters and setters go through `get_property` and `set_property`, which a subclass may
+    therefore override alone.
     """
 
     __slots__ = ("_props", "_shared")
@@ -92,11 +95,9 @@ class Properties:
 
     def get_property(self, path: str = "", default: Any = MISSING) -> Any:
         """Return the value at `path`; containers come as read-only `Object` and `Array`."""
-        if path:
-            try:
-                return self._props[path]
-            except KeyError:
-                pass
+        found = self._props.get(path, MISSING)
+        if found is not MISSING:
+            return found
         found = self._find(path)
         if found is not MISSING:
             return found
@@ -170,9 +171,6 @@ class Properties:
 
     def get_property_int64(self, path: str, default: int = MISSING) -> int:
         """Return an integer from -2**63 to 2**63 - 1."""
-        value = self._props.get(path)
-        if value.__class__ is int and value <= INT64_MAX:  # type: ignore[operator]
-            return value  # type: ignore[return-value]
         return self._get_int(path, SizedInt, default)
 
     def get_property_uint8(self, path: str, default: int = MISSING) -> int:
@@ -354,7 +352,7 @@ class Properties:
         """Return the value at `path`, or `MISSING`. Raises `InvalidPath`."""
         if path == "":
             return self.properties
-        if path in self._props:
+        if path in self._props:  # get_property has looked, others haven't
             return self._props[path]
         if _is_field(path):
             field = self._fields.get(path[4:])
@@ -420,7 +418,7 @@ class Properties:
 
 
 def _is_field(path: object) -> bool:
-    return isinstance(path, str) and path.startswith("ten.")
+    return path.__class__ is str and path[:4] == "ten."
 
 
 def _checked(value: Any, kind: type) -> Any:

@@ -10,7 +10,8 @@ import threading
 import time
 from collections.abc import Mapping
 
-FRAMEWORK_LOGGER = "ten_trio"
+from ten_trio.runtime.log import FRAMEWORK_LOGGER
+
 FRAMEWORK_CATEGORY = "ten:runtime"
 
 _MAX_DEPTH = 16

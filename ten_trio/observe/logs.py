@@ -25,6 +25,7 @@ from typing import ClassVar, Self, TextIO
 import attrs
 
 from ten_trio.errors import Problem
+from ten_trio.runtime.log import FRAMEWORK_LOGGER, LogLevel as LogLevel, TenLogger as TenLogger
 
 from .log_config import (
     OFF,
@@ -33,8 +34,7 @@ from .log_config import (
     StreamName,
     read_log_config,
 )
-from .log_lines import FRAMEWORK_LOGGER, JsonFormatter, PlainFormatter, category_of
-from .logger import LogLevel as LogLevel, TenLogger as TenLogger
+from .log_lines import JsonFormatter, PlainFormatter, category_of
 
 _LOGGER = logging.getLogger(FRAMEWORK_LOGGER)
 # Without it `logging` would print warnings of an unconfigured library to stderr.

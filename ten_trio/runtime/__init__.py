@@ -10,6 +10,7 @@ from .extension import Extension as Extension
 from .handle import Engine as Engine
 from .host import Subscription as Subscription
 from .limits import Limits as Limits
+from .log import LogLevel as LogLevel
 from .nursery import ExtensionNursery as ExtensionNursery
 from .policies import ResultReturnPolicy as ResultReturnPolicy
 from .proxy import TenEnvProxy as TenEnvProxy

@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
+from functools import lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeVar
@@ -53,6 +54,7 @@ class Addon:
         return extension
 
 
+@lru_cache(maxsize=1_024)
 def _takes_name(factory: Callable[..., Any]) -> bool:
     try:
         parameters = inspect.signature(factory).parameters.values()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from uuid import uuid4
 
 import attrs
 import trio
@@ -19,11 +22,13 @@ from .engine import EngineCore
 from .handle import Engine
 from .host import Outside
 from .limits import Limits
+from .loops import Loop
+from .own_handle import OwnLoopEngine
+from .own_loop import CoreLink
 from .report import ShutdownReport
 
 if TYPE_CHECKING:
     from ..messages import Cmd
-    from .endpoint import Receiver
 
 logger = logging.getLogger("ten_trio.runtime")
 
@@ -43,11 +48,12 @@ class App:
         self.properties = Properties(property.property)
         self.addons = AppAddons()
         self.uri = property.uri or ""
-        self.engines: dict[str, EngineCore] = {}
+        self.loop = Loop()
+        self.engines: dict[str, EngineCore | CoreLink] = {}
         self.reports: list[ShutdownReport] = []
         """How the graphs ended that no block was open for, the latest last (at most 100)."""
         self.close_reason = ""
-        self._singletons: dict[str, EngineCore] = {}
+        self._singletons: dict[str, EngineCore | CoreLink] = {}
         self._close_wanted = trio.Event()
         self._graph_ended = trio.Event()
         self._close_deadline = float("inf")
@@ -69,8 +75,10 @@ class App:
         self,
         graph: GraphSource,
         *,
+        own_loop: bool | None = None,
         start_timeout: float | None = None,
         grace: float | None = None,
+        redirects: Mapping[str, str] | None = None,
     ) -> AsyncGenerator[Engine, None]:
         """Run a graph for the length of a block.
 
@@ -79,44 +87,53 @@ class App:
         the block closes the graph in order, within `grace` seconds.  If the graph fails, the block is
         cancelled and the failures come out of it in one `ExceptionGroup`.
 
+        With `own_loop` the graph gets a thread and a Trio run of its own, for extensions that would
+        hold up others; the default is the app's `one_event_loop_per_engine`.
+
+        `redirects` is for tests: everything that an extension named there sends goes to the other
+        one, whatever its name and destinations.
+
         Raises `GraphError` for a graph that can't be run, `StartTimeout`, `EngineClosed` if the app
         is closing.
         """
         own: BaseException | None = None
         with trio.CancelScope() as body:
             core = self._new_engine(
-                graph, grace=grace, on_failure=lambda: body.cancel("the graph has failed")
+                graph,
+                grace=grace,
+                on_failure=lambda: body.cancel("the graph has failed"),
+                redirects=redirects,
+                own_loop=own_loop,
             )
             self._nursery.start_soon(core.run)
-            engine = Engine(core)
             try:
                 await self._wait_started(core, start_timeout)
-                yield engine
+                yield _handle(core)
             except BaseException as error:
                 own = error
                 raise
             finally:
-                core.request_close("its block is left", self._close_deadline)
+                core.request_close("its block is left", self._time_left())
                 # Bounded by the engine's own deadline; what can't be ended then is named in the log.
                 with trio.CancelScope(shield=True):
                     await core.closed.wait()
                 if core.failures:
                     self._raise_failures(core, own)
 
-    def _raise_failures(self, core: EngineCore, own: BaseException | None) -> None:
+    def _raise_failures(self, core: EngineCore | CoreLink, own: BaseException | None) -> None:
         failures = list(core.failures)
         if own is not None and not isinstance(own, trio.Cancelled) and own not in failures:
             failures.append(own)
         raise BaseExceptionGroup(f"graph {core.title} failed", failures) from None
 
-    async def _wait_started(self, core: EngineCore, start_timeout: float | None) -> None:
+    async def _wait_started(
+        self, core: EngineCore | CoreLink, start_timeout: float | None) -> None:
         seconds = self.limits.start_timeout if start_timeout is None else start_timeout
         with trio.move_on_after(seconds) as scope:
             await core.wait_started()
         if scope.cancelled_caught:
-            late = [name for name, life in core.lives.items() if not life.started.is_set()]
-            stages = {name: core.lives[name].stage for name in late}
-            raise StartTimeout(f"graph {core.title} did not start in {seconds:g} s: {stages}")
+            late = core.late_starters
+            raise StartTimeout(f"graph {core.title} did not start in {seconds:g} s: {late}")
         if core.failures:
             # The failures come out of the block; this only keeps it from being entered.
             await trio.sleep_forever()
@@ -129,26 +146,31 @@ class App:
         graph_id: str | None = None,
         sync_stop: bool = False,
         on_failure: Any = None,
-        starter: Receiver | None = None,
-    ) -> EngineCore:
+        starter: Loc | None = None,
+        redirects: Mapping[str, str] | None = None,
+        own_loop: bool | None = None,
+    ) -> EngineCore | CoreLink:
         if self._close_wanted.is_set():
             raise EngineClosed(f"the app is closing: {self.close_reason}")
         definition, name = self._definition(graph)
         if isinstance(graph, str):
             sync_stop = sync_stop or self.predefined(graph).sync_stop_before_deinit
         flat = flatten(definition, base_dir=self.base_dir, app_uri=self.uri or None)
-        core = EngineCore(
-            self,
-            flat,
-            limits=self.limits,
-            grace=grace,
-            graph_id=graph_id,
-            name=name,
-            sync_stop_before_deinit=sync_stop,
-            on_failure=on_failure,
-        )
-        core.host = Outside(core)
-        core.host.starter = starter
+        options: Any = {
+            "grace": grace,
+            "graph_id": graph_id or str(uuid4()),
+            "name": name,
+            "sync_stop_before_deinit": sync_stop,
+            "on_failure": on_failure,
+            "redirects": redirects,
+        }
+        core: EngineCore | CoreLink
+        if self.property.one_event_loop_per_engine if own_loop is None else own_loop:
+            core = CoreLink(self, flat, starter=starter, **options)
+        else:
+            core = EngineCore(self, flat, loop=self.loop, limits=self.limits, **options)
+            core.host = Outside(core)
+            core.host.starter = starter
         self.engines[core.graph_id] = core
         return core
 
@@ -172,9 +194,20 @@ class App:
         """
         core = self._new_engine(graph, sync_stop=sync_stop_before_deinit)
         await self._run_unattended(core)
-        return Engine(core)
+        return _handle(core)
 
-    async def _run_unattended(self, core: EngineCore) -> None:
+    async def start_predefined(self, name: str) -> Engine:
+        """Start a predefined graph as `auto_start` does: a singleton answers to its name from then on.
+
+        Returns and raises as `start_graph` does.
+        """
+        core = self._new_engine(name)
+        if self.predefined(name).singleton:
+            self._singletons.setdefault(name, core)
+        await self._run_unattended(core)
+        return _handle(core)
+
+    async def _run_unattended(self, core: EngineCore | CoreLink) -> None:
         self._nursery.start_soon(core.run)
         await core.created.wait()
         if core.failures:
@@ -193,7 +226,7 @@ class App:
         assert core.report is not None
         return core.report
 
-    def engine_closed(self, core: EngineCore) -> None:
+    def engine_closed(self, core: EngineCore | CoreLink) -> None:
         """One of the engines is at its end."""
         self.engines.pop(core.graph_id, None)
         if self._singletons.get(core.graph_name) is core:
@@ -205,7 +238,7 @@ class App:
 
     # Commands from inside ---------------------------------------------------------------------
 
-    def take_cmd(self, cmd: Cmd, path: Any, engine: EngineCore) -> None:
+    def take_cmd(self, cmd: Cmd, path: Any, engine: EngineCore | CoreLink) -> None:
         """start_graph, stop_graph or close_app from one of the graphs."""
         if isinstance(cmd, StartGraph):
             self._nursery.start_soon(self._start_by_cmd, cmd, path, engine)
@@ -230,7 +263,7 @@ class App:
             await trio.lowlevel.checkpoint()
             self.request_close("close_app")
 
-    async def _start_by_cmd(self, cmd: StartGraph, path: Any, engine: EngineCore) -> None:
+    async def _start_by_cmd(self, cmd: StartGraph, path: Any, engine: EngineCore | CoreLink) -> None:
         with trio.CancelScope(shield=True):
             try:
                 source: GraphSource
@@ -240,9 +273,8 @@ class App:
                     source = cmd.graph
                 else:
                     source = Graph.from_json(cmd.graph_json or "{}")
-                starter = engine.directory.extension(cmd._src.extension_name or "")
                 core = self._new_engine(
-                    source, sync_stop=cmd.sync_stop_before_deinit, starter=starter
+                    source, sync_stop=cmd.sync_stop_before_deinit, starter=cmd._src
                 )
                 await self._run_unattended(core)
             except TenError as error:
@@ -261,7 +293,7 @@ class App:
         core = self._singletons.get(name)
         return name if core is None else core.graph_id
 
-    def _graph_for(self, name: str) -> EngineCore | None:
+    def _graph_for(self, name: str) -> EngineCore | CoreLink | None:
         core = self.engines.get(name)
         if core is not None:
             return core
@@ -279,7 +311,7 @@ class App:
         self._nursery.start_soon(core.run)
         return core
 
-    def forward_cmd(self, dest: Loc, cmd: Cmd, path: Any, sender: EngineCore) -> None:
+    def forward_cmd(self, dest: Loc, cmd: Cmd, path: Any, sender: EngineCore | CoreLink) -> None:
         """A command from one graph for another one of this app."""
         core = self._graph_for(dest.graph_id or "")
         if core is None:
@@ -289,7 +321,7 @@ class App:
         else:
             core.when_created(lambda: core.admit_cmd(dest.extension_name, cmd, path))
 
-    def forward_data(self, dest: Loc, msg: Msg, sender: EngineCore) -> str | None:
+    def forward_data(self, dest: Loc, msg: Msg, sender: EngineCore | CoreLink) -> str | None:
         """Data from one graph for another one; why it was dropped, if it was."""
         core = self._graph_for(dest.graph_id or "")
         if core is None or core.closing:
@@ -307,7 +339,13 @@ class App:
         self._close_deadline = trio.current_time() + self.limits.grace
         self._close_wanted.set()
         for core in tuple(self.engines.values()):
-            core.request_close(f"the app closes: {reason}", self._close_deadline)
+            core.request_close(f"the app closes: {reason}", self.limits.grace)
+
+    def _time_left(self) -> float | None:
+        """Seconds until the app's own deadline; None before its close."""
+        if not self._close_wanted.is_set():
+            return None
+        return self._close_deadline - trio.current_time()
 
     def cancel(self, reason: str) -> None:
         """Let no grace run any longer: cancel what is still there."""
@@ -325,15 +363,12 @@ class App:
                     nursery.start_soon(_cancel_when, self._close_wanted, scope)
                     nursery.start_soon(_cancel_when, self._graph_ended, scope)
 
-    async def _start(self) -> None:
+    async def _start(self, auto_start: bool) -> None:
         if self.property.addon.preload_all:
             self.addons.load_all(self.base_dir)
         for predefined in self.property.predefined_graphs:
-            if predefined.auto_start:
-                core = self._new_engine(predefined.name)
-                if predefined.singleton:
-                    self._singletons[predefined.name] = core
-                await self._run_unattended(core)
+            if predefined.auto_start and auto_start:
+                await self.start_predefined(predefined.name)
 
     async def _close(self) -> None:
         self.request_close("its block is left")
@@ -342,19 +377,23 @@ class App:
         self.addons.close()
 
 
+def _handle(core: EngineCore | CoreLink) -> Engine:
+    return OwnLoopEngine(core) if isinstance(core, CoreLink) else Engine(core)
+
+
 async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
     await event.wait()
     scope.cancel("one of two events")
 
 
-async def _close_after_answer(core: EngineCore) -> None:
+async def _close_after_answer(core: EngineCore | CoreLink) -> None:
     with trio.CancelScope(shield=True):
         # The answer is in the sender's line: let it be handled there first.
         await trio.lowlevel.checkpoint()
         core.request_close("stop_graph")
 
 
-async def _answer_when_closed(core: EngineCore, path: Any) -> None:
+async def _answer_when_closed(core: EngineCore | CoreLink, path: Any) -> None:
     with trio.CancelScope(shield=True):
         await core.closed.wait()
         path.answer(StatusCode.OK, "close engine done")
@@ -362,22 +401,23 @@ async def _answer_when_closed(core: EngineCore, path: Any) -> None:
 
 @asynccontextmanager
 async def open_app(
-    source: str | Path | Mapping[str, Any] | None = None,
+    source: str | Path | Mapping[str, Any] | AppProperty | None = None,
     *,
     uri: str | None = None,
+    auto_start: bool = True,
     limits: Limits | None = None,
     grace: float | None = None,
 ) -> AsyncGenerator[App, None]:
     """Run an app for the length of a block; leaving the block closes every graph in order.
 
-    `source`: an app folder (with property.json), a property.json, or its parsed content; None for an
-    app without properties.  Graphs with `auto_start` are running when the block is entered.  All
-    graphs have `grace` seconds together to close; a sole exception of the block's own body comes out
-    as it is.
+    `source`: an app folder, a property.json, its parsed content or what was made of that; None for an
+    app without properties.  Its `${env:...}` are replaced.  Graphs with `auto_start` are running when
+    the block is entered (`auto_start=False` leaves that to `App.start_predefined`).  All graphs have
+    `grace` seconds together to close; a sole exception of the block's own body comes out as it is.
 
     Raises `GraphError`, `ConfigError`, and what starting the graphs raises.
     """
-    property, base_dir = _property_of(source)
+    property = _property_of(source)
     if uri is not None:
         property = attrs.evolve(property, uri=uri)
     limits = limits or Limits()
@@ -386,9 +426,9 @@ async def open_app(
     own: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
-            app = App(nursery, property, base_dir, limits)
+            app = App(nursery, property, property.base_dir, limits)
             try:
-                await app._start()
+                await app._start(auto_start)
                 yield app
             except BaseException as error:
                 own = error
@@ -404,13 +444,13 @@ async def open_app(
         raise own
 
 
-def _property_of(source: str | Path | Mapping[str, Any] | None) -> tuple[AppProperty, Path | None]:
+def _property_of(source: str | Path | Mapping[str, Any] | AppProperty | None) -> AppProperty:
     if source is None:
-        return AppProperty(), None
+        return AppProperty()
+    if isinstance(source, AppProperty):
+        return source
     if isinstance(source, Mapping):
-        return AppProperty.from_json(source), None
-    path = Path(source)
-    file = path / "property.json" if path.is_dir() else path
-    return load_app_property(file), file.resolve().parent
+        return AppProperty.from_json(source, environ=os.environ)
+    return load_app_property(source, environ=os.environ)
 
 

@@ -44,7 +44,11 @@ class Call:
         self._results.append(result)
         if completed:
             self._completed = True
-        self._wake()
+            self._abandon = None
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            trio.lowlevel.reschedule(waiter)
 
     def fail(self, error: BaseException) -> None:
         """The command could not be sent after all."""

@@ -51,6 +51,8 @@ class Outlet:
 class Nowhere:
     """Stands where no receiver is: commands are answered with ERROR, data is dropped and counted."""
 
+    is_near = False
+
     def __init__(self, detail: str) -> None:
         self._detail = detail
         self.data_line = Outlet("nowhere", lambda _: "no destination")
@@ -68,6 +70,8 @@ class Directory:
         self._timers = Timers(engine)
         self._missing = Nowhere(NOT_FOUND)
         self._removed = Nowhere(TERMINATED)
+        # What a single destination of a plain message means, as long as the graph stays as it is.
+        self._near: dict[Loc, Sequence[Hop]] = {}
 
     @property
     def dropped(self) -> Counter[str]:
@@ -98,11 +102,27 @@ class Directory:
 
     def resolve(self, sender: Endpoint, msg: Msg, routes: Routes) -> Sequence[Hop]:
         """The destinations that `msg` names, corrected as the original corrects them, as hops."""
-        if not msg._dests:
+        if sender.redirect and msg.is_plain:
+            return sender.redirect
+        dests = msg._dests
+        if len(dests) == 1 and msg.is_plain and not sender.converts:
+            found = self._near.get(dests[0])
+            if found is not None:
+                return found
+        if not dests:
             if msg.type is MsgType.TIMER:
                 return (Hop(self._timers),)
+            if msg.type is MsgType.TRIGGER_LIFE_CYCLE or msg.type is MsgType.TIMEOUT:
+                return routes.get(msg.name, ())
             return (Hop(_OfApp(self._engine)),)
-        return [self._hop(sender, msg, dest, routes) for dest in msg._dests]
+        hops = [self._hop(sender, msg, dest, routes) for dest in dests]
+        if len(hops) == 1 and msg.is_plain and hops[0].receiver.is_near:
+            self._near[dests[0]] = hops
+        return hops
+
+    def forget(self) -> None:
+        """The graph has changed."""
+        self._near.clear()
 
     def _hop(self, sender: Endpoint, msg: Msg, dest: Loc, routes: Routes) -> Hop:
         engine = self._engine
@@ -130,6 +150,8 @@ class Directory:
 class _OfApp:
     """The app itself, asked from inside a graph."""
 
+    is_near = False
+
     def __init__(self, engine: EngineCore) -> None:
         self._engine = engine
         self.data_line = Outlet("app", lambda _: "no destination")
@@ -141,6 +163,8 @@ class _OfApp:
 
 class _OfGraph:
     """An extension, or the proxy, of another graph of this app."""
+
+    is_near = False
 
     def __init__(self, engine: EngineCore, dest: Loc) -> None:
         self._engine = engine

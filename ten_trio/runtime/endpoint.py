@@ -11,14 +11,24 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ..errors import EnvClosed, MessageLocked, NotConnected, QueueFull, SendRefused, TenError
+from ..errors import (
+    AlreadyAnswered,
+    EnvClosed,
+    MessageLocked,
+    NotConnected,
+    QueueFull,
+    SendRefused,
+    TenError,
+    UnknownCommand,
+)
 from ..messages import Loc, StatusCode
-from .paths import Expiry, InPath, OutPath, Sending, Sink, State, in_path_of
+from .paths import Expiry, InPath, OutPath, Sending, Sink, State, Unasked
 from .policies import ResultReturnPolicy
 
 if TYPE_CHECKING:
     from ..graphs import Conversion
     from ..messages import Cmd, CmdResult, Msg
+    from ..schemas import ApiSchemas
     from .current import Background
     from .engine import EngineCore
     from .lines import Line
@@ -33,6 +43,8 @@ class Receiver(Protocol):
     """Whatever messages can be sent to."""
 
     data_line: Any
+    is_near: bool
+    """Whether it is an extension of this graph, in this loop."""
 
     def take_cmd(self, cmd: Cmd, path: Any, result_conversion: Conversion | None) -> None:
         """A command of its own for this receiver, to be answered through `path`."""
@@ -56,6 +68,8 @@ Routes = dict[str, tuple[Hop, ...]]
 class Endpoint:
     """Sends messages, and gets the results of its commands. Lives in the loop of its engine."""
 
+    is_near = False
+
     def __init__(self, engine: EngineCore, name: str, loc: Loc) -> None:
         self.engine = engine
         self.name = name
@@ -64,10 +78,15 @@ class Endpoint:
         self.expiry: Expiry = engine.expiry
         self.out_paths: dict[int, OutPath] = {}
         self.in_paths: dict[int, InPath] = {}
+        self.converts = False
+        """Whether any edge from here has a conversion."""
         self.cmd_routes: Routes = {}
         self.flow_routes: dict[str, Routes] = {"data": {}, "audio_frame": {}, "video_frame": {}}
+        self.redirect: tuple[Hop, ...] = ()
+        """Where everything goes that is sent from here, whatever its name and destinations; for tests."""
         self.unconnected: Counter[tuple[str, str]] = Counter()
         self.late_results = 0
+        self.schemas: ApiSchemas | None = None
 
     # Data and frames --------------------------------------------------------------------------
 
@@ -85,14 +104,17 @@ class Endpoint:
             raise SendRefused(f"{msg!r} is not data, an audio frame or a video frame") from None
         if msg._locks:
             raise MessageLocked(f"{msg!r} has a locked buffer: unlock it before sending")
-        msg = self.check_out(msg)
+        if self.schemas is not None:
+            msg = self.check_out(msg)
         if msg._dests:
-            hops: Sequence[Hop] = self.engine.resolve(self, msg, routes)
+            hops: Sequence[Hop] = self.engine.directory.resolve(self, msg, routes)
         else:
             found = routes.get(msg.name)
             if found is None:
-                self._note_unconnected(msg)
-                return UNROUTED
+                found = self.redirect
+                if not found:
+                    self._note_unconnected(msg)
+                    return UNROUTED
             hops = found
         loc = self.loc
         turn = now._turn
@@ -160,12 +182,13 @@ class Endpoint:
             raise self._closed_error(cmd)
         if cmd.kind != "cmd":
             raise SendRefused(f"{cmd!r} is not a command")
-        cmd = self.check_out(cmd)
+        if self.schemas is not None:
+            cmd = self.check_out(cmd)
         hops: Sequence[Hop] | None
-        if cmd._dests or cmd.type in self.engine.own_commands:
-            hops = self.engine.resolve(self, cmd, self.cmd_routes)
+        if cmd._dests or not cmd.is_plain:
+            hops = self.engine.directory.resolve(self, cmd, self.cmd_routes)
         else:
-            hops = self.cmd_routes.get(cmd.name)
+            hops = self.cmd_routes.get(cmd.name) or self.redirect
         if not hops:
             self._note_unconnected(cmd)
             raise NotConnected(
@@ -188,28 +211,30 @@ class Endpoint:
             if parent.relays is None:
                 parent.relays = []
             parent.relays.append(sending)
-        origin = now._turn
-        cause = cmd._id or getattr(now, "_id", 0)
-        batch = []
-        for index, hop in enumerate(hops):
-            shell = cmd._shell()
-            path = OutPath(sending, index, cmd, timeout)
-            if hop.conversion is not None and cmd.is_plain:
-                try:
-                    shell = hop.conversion.apply(shell)
-                except TenError as error:
-                    path.answer(StatusCode.ERROR, str(error))
-                    continue
-            shell._id = path.id
-            shell._parent_id = cause
-            shell._path = None
-            shell._src = self.loc
-            if shell._turn is None:
-                shell._turn = origin
-            batch.append((hop, shell, path))
-        for hop, shell, path in batch:
-            hop.receiver.take_cmd(shell, path, hop.result_conversion)
+        if len(hops) == 1:
+            self._dispatch(hops[0], cmd, OutPath(sending, 0, cmd, timeout), now)
+        else:
+            # All paths before the first dispatch: no result may find its sending half made.
+            paths = [OutPath(sending, index, cmd, timeout) for index in range(len(hops))]
+            for hop, path in zip(hops, paths, strict=True):
+                self._dispatch(hop, cmd, path, now)
         return sending
+
+    def _dispatch(self, hop: Hop, cmd: Cmd, path: OutPath, now: Msg | Background) -> None:
+        shell = cmd._shell()
+        if hop.conversion is not None and cmd.is_plain:
+            try:
+                shell = hop.conversion.apply(shell)
+            except TenError as error:
+                path.answer(StatusCode.ERROR, str(error))
+                return
+        shell._parent_id = cmd._id or getattr(now, "_id", 0)
+        shell._id = path.id
+        shell._path = None
+        shell._src = self.loc
+        if shell._turn is None:
+            shell._turn = now._turn
+        hop.receiver.take_cmd(shell, path, hop.result_conversion)
 
     @property
     def path_timeout(self) -> float:
@@ -226,13 +251,24 @@ class Endpoint:
             raise self._closed_error(result)
         if result.kind != "result":
             raise SendRefused(f"{result!r} is not a command's result")
-        path = in_path_of(result, self)
-        if not path.check():
-            if path.state is not State.UNASKED:
-                self.late_results += 1
-                logger.info("%s: %r comes too late: its caller is gone", self.loc, result)
+        path = result._path
+        if path.__class__ is not InPath or path.owner is not self:
+            if path.__class__ is Unasked:
+                return False
+            raise UnknownCommand(
+                f"{self.name}: {result!r} answers no command that was received here"
+            )
+        if path.state is not State.OPEN:
+            if path.state is State.ANSWERED:
+                raise AlreadyAnswered(
+                    f"{self.name}: command {path.out.cmd_name!r} has had its final result already"
+                )
+            self.late_results += 1
+            logger.info("%s: %r comes too late: its caller is gone", self.loc, result)
             return False
-        self.give_through(path, self.check_result_out(path, result), final=result.is_final)
+        if self.schemas is not None:
+            result = self.check_result_out(path, result)
+        self.give_through(path, result, final=result.is_final)
         return True
 
     def check_result_out(self, path: InPath, result: CmdResult) -> CmdResult:
@@ -288,5 +324,5 @@ class RelaySink:
 
     def deliver(self, result: CmdResult, completed: bool) -> None:
         """Send it on; the last one is final whatever its executor said."""
-        if self._path.check():
+        if self._path.state is State.OPEN:
             self._endpoint.give_through(self._path, result, final=completed)

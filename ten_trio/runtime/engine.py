@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
-from threading import get_ident
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -16,7 +15,7 @@ import trio
 
 from ..errors import EngineClosed, GraphError, Problem
 from ..graphs import Edge, FlatGraph, FlatNode, RouteManager
-from ..messages import Loc, MsgType, StatusCode
+from ..messages import Loc, StatusCode
 from .directory import GRAPH_PROXY, NOT_FOUND, Directory
 from .endpoint import Endpoint, Hop, Routes
 from .instance import Instance, Settings
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from .extension import Extension
     from .host import Outside
     from .limits import Limits
+    from .loops import Loop
 
 logger = logging.getLogger("ten_trio.runtime")
 
@@ -43,22 +43,19 @@ class EngineCore:
     """Runs one graph in the current Trio run. `run` is its task; everything else is called by it,
     by its extensions, or by whoever opened it, always in the same loop."""
 
-    own_commands = frozenset(
-        {MsgType.START_GRAPH, MsgType.STOP_GRAPH, MsgType.CLOSE_APP, MsgType.TIMER}
-    )
-    """Commands that go to the engine or the app when they name no destination."""
-
     def __init__(
         self,
         app: App,
         graph: FlatGraph,
         *,
+        loop: Loop,
         limits: Limits,
         graph_id: str | None = None,
         name: str = "",
         grace: float | None = None,
         sync_stop_before_deinit: bool = False,
         on_failure: Callable[[], object] | None = None,
+        redirects: Mapping[str, str] | None = None,
     ) -> None:
         self.app = app
         self.graph = graph
@@ -67,7 +64,7 @@ class EngineCore:
         self.graph_name = name
         self.grace = limits.grace if grace is None else grace
         self.loc = Loc(app.uri, self.graph_id, None)
-        self.thread = get_ident()
+        self.loop = loop
         self.routes = RouteManager(graph.edges, app=app.uri)
         self.instances: dict[str, Instance] = {}
         self.lives: dict[str, Life] = {}
@@ -89,8 +86,10 @@ class EngineCore:
         self.directory = Directory(self)
         self.outsides: list[Outside] = []
         self.host: Outside
+        self._redirects = redirects or {}
         self._sync_stop = sync_stop_before_deinit
         self._on_failure = on_failure
+        self.on_closing: Callable[[], object] | None = None
         self._close_wanted = trio.Event()
         self._close_began = 0.0
         self._close_scope = trio.CancelScope()
@@ -186,6 +185,11 @@ class EngineCore:
         await self.created.wait()
         await self._all_started.wait()
 
+    @property
+    def late_starters(self) -> dict[str, str]:
+        """The extensions that haven't started, and the stage that each is in."""
+        return {n: life.stage for n, life in self.lives.items() if not life.started.is_set()}
+
     # Failures ---------------------------------------------------------------------------------
 
     def fail(self, error: BaseException) -> None:
@@ -214,16 +218,22 @@ class EngineCore:
 
     def compile_routes(self) -> None:
         """Bring every sender's tables up to date with the graph's edges, in place."""
+        self.directory.forget()
         for name, endpoint in [*self.instances.items(), ("", self.host)]:
+            endpoint.converts = False
             self._compile(name, "cmd", endpoint, endpoint.cmd_routes)
             for kind, routes in endpoint.flow_routes.items():
                 self._compile(name, kind, endpoint, routes)
+        for name, dest in self._redirects.items():
+            if name in self.instances:
+                self.instances[name].redirect = (Hop(self.directory.extension(dest)),)
 
     def _compile(self, source: str, kind: str, endpoint: Endpoint, routes: Routes) -> None:
         hops: dict[str, list[Hop]] = {}
         if source:
             for name, edges in self.routes.table(source, kind).items():
                 hops[name] = [self._hop(edge) for edge in edges]
+                endpoint.converts |= any(edge.conversion for edge in edges)
         for exposure in self.graph.exposed:
             exposed_kind, _, direction = exposure.type.rpartition("_")
             if exposed_kind != kind:
@@ -240,10 +250,6 @@ class EngineCore:
         if edge.dest_app and edge.dest_app != self.app.uri:
             return Hop(self.directory.app(edge.dest_app, edge.dest), edge.conversion)
         return Hop(self.directory.extension(edge.dest), edge.conversion)
-
-    def resolve(self, sender: Endpoint, msg: Msg, routes: Routes) -> Sequence[Hop]:
-        """The destinations that a message names, as hops."""
-        return self.directory.resolve(sender, msg, routes)
 
     def when_created(self, action: Callable[[], object]) -> None:
         """Do it now, or as soon as the extensions exist; in the order of the calls."""
@@ -321,7 +327,7 @@ class EngineCore:
             instance.group.close()
             del self.groups[instance.group.name]
 
-    def change_edges(self, change: Callable[[], None]) -> None:
+    def change_edges(self, change: Callable[[], object]) -> None:
         """Apply a change to the route manager and compile. All or nothing."""
         self.check_open()
         change()
@@ -342,8 +348,8 @@ class EngineCore:
         """What commands are answered with that the close has cut off."""
         return f"closing: graph {self.title} ({self.close_reason or 'extension removed'})"
 
-    def request_close(self, reason: str, deadline: float | None = None) -> None:
-        """Begin to close; returns at once. An earlier deadline than the one that runs wins."""
+    def request_close(self, reason: str, within: float | None = None) -> None:
+        """Begin to close; returns at once. `within`: seconds, if that is less than its own grace."""
         now = trio.current_time()
         if not self.closing:
             self.closing = True
@@ -352,8 +358,10 @@ class EngineCore:
             self.close_deadline = now + self.grace
             self._close_wanted.set()
             logger.debug("graph %s closes: %s", self.title, reason)
-        if deadline is not None:
-            self.close_deadline = min(self.close_deadline, deadline)
+            if self.on_closing is not None:
+                self.on_closing()
+        if within is not None:
+            self.close_deadline = min(self.close_deadline, now + within)
 
     def hasten(self) -> None:
         """Let the grace run out now."""

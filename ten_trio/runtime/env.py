@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from ..errors import TenError, WrongThread
+from ..errors import EnvClosed, TenError, WrongThread
 from ..messages import Msg, StopGraph
 from .calls import DISCARD, Call, HandlerSink, ResultHandler
 from .current import Background, current
 from .endpoint import UNROUTED, RelaySink
+from .log import Logging
 from .nursery import ExtensionNursery
 from .paths import InPath, Sink
 from .policies import ResultReturnPolicy
@@ -30,7 +31,7 @@ SentHandler = Callable[[Any, "TenError | None"], object]
 """`on_sent(env, error)` of the data sends."""
 
 
-class TenEnv(PropertyStore):
+class TenEnv(PropertyStore, Logging):
     """An extension's view of its graph. Only for use in the loop of its graph.
 
     `send_*` from a message handler doesn't let other tasks run unless it has to wait; from a
@@ -277,7 +278,7 @@ class TenEnv(PropertyStore):
 
     def _check_open(self) -> None:
         if self._instance.closed:
-            raise self._instance._closed_error(Msg)
+            raise EnvClosed(f"{self.name}: its env is closed")
 
 
 __all__ = ["SentHandler", "TenEnv"]

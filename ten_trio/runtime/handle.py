@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import trio
 
 from ..graphs import Graph, flatten
 from .host import HostSender
@@ -45,6 +48,10 @@ class Engine(HostSender):
         """Begin the orderly close, and return at once."""
         self._core.request_close("stopped by its host")
 
+    async def wait_started(self) -> None:
+        """Until every extension without a manual trigger is back from `on_start`, or the graph closes."""
+        await self._core.wait_started()
+
     async def wait_closed(self) -> ShutdownReport:
         """Until the graph is closed, for whatever reason; how it ended."""
         await self._core.closed.wait()
@@ -76,15 +83,17 @@ class Engine(HostSender):
         """Stop one extension in order and take it out, with its edges. Raises `GraphError`."""
         await self._core.remove_extension(name)
 
-    def connect(self, source: str, dest: str | Iterable[str], **kinds: Any) -> None:
+    async def connect(self, source: str, dest: str | Iterable[str], **kinds: Any) -> None:
         """Add edges, as `Graph.connect` describes them. All or nothing: raises `GraphError`."""
         edges = self._edges(source, dest, kinds)
-        self._core.change_edges(lambda: self._core.routes.connect(edges))
+        self._core.change_edges(partial(self._core.routes.connect, edges))
+        await trio.lowlevel.checkpoint()
 
-    def disconnect(self, source: str, dest: str | Iterable[str], **kinds: Any) -> None:
+    async def disconnect(self, source: str, dest: str | Iterable[str], **kinds: Any) -> None:
         """Take edges away. All or nothing: raises `GraphError`."""
         edges = self._edges(source, dest, kinds)
-        self._core.change_edges(lambda: self._core.routes.disconnect(edges))
+        self._core.change_edges(partial(self._core.routes.disconnect, edges))
+        await trio.lowlevel.checkpoint()
 
     def _edges(self, source: str, dest: str | Iterable[str], kinds: Mapping[str, Any]) -> Any:
         core = self._core

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ..errors import EngineClosed, TenError
-from ..messages import Loc, Msg, StatusCode
+from ..messages import Cmd, Loc, Msg, StatusCode
 from .calls import DISCARD, Call, HandlerSink, ResultHandler
 from .current import NOTHING
 from .directory import GRAPH_PROXY, Outlet
@@ -20,7 +20,7 @@ from .policies import ResultReturnPolicy
 
 if TYPE_CHECKING:
     from ..graphs import Conversion
-    from ..messages import AudioFrame, Cmd, CmdResult, Timeout, VideoFrame
+    from ..messages import AudioFrame, CmdResult, Timeout, VideoFrame
     from .engine import EngineCore
 
 logger = logging.getLogger("ten_trio.runtime")
@@ -34,7 +34,7 @@ class Outside(Endpoint):
         self.data_line = Outlet("host", self.take_data)
         self.subscriptions: dict[Subscription, None] = {}
         # The extension, of another graph, that started this one: what is exposed goes there.
-        self.starter: Any = None
+        self.starter: Loc | None = None
         self._handlers: trio.MemorySendChannel[Any] | None = None
         engine.outsides.append(self)
 
@@ -48,28 +48,19 @@ class Outside(Endpoint):
     def take_data(self, msg: Msg) -> str | None:
         """Data that the graph exposes; why it was dropped, if it was."""
         if self.starter is not None:
-            return self._to_starter(msg)
+            return self.engine.app.forward_data(self.starter, msg, self.engine)
         wanted = [sub for sub in self.subscriptions if sub.wants(msg)]
         if not wanted:
             return "host: not subscribed"
         taken = [sub.offer(msg if sub is wanted[0] else msg._shell()) for sub in wanted]
         return None if all(taken) else "host: full"
 
-    def _to_starter(self, msg: Msg) -> str | None:
-        line = self.starter.data_line
-        if line.count >= line.hard and not line.owner.make_room(line):
-            return "host: full"
-        msg._line = line
-        line.count += 1
-        line.put(msg)
-        return None
-
     def take_cmd(
         self, cmd: Cmd, path: Any, result_conversion: Conversion | None
     ) -> None:
         """A command that the graph exposes, or that names the proxy."""
         if self.starter is not None:
-            self.starter.take_cmd(cmd, path, result_conversion)
+            self.engine.app.forward_cmd(self.starter, cmd, path, self.engine)
             return
         wanted = next((sub for sub in self.subscriptions if sub.wants(cmd)), None)
         if wanted is None:
@@ -275,7 +266,7 @@ class HostSender:
                     msg = subscription.receive_nowait()
                 except (trio.WouldBlock, trio.EndOfChannel):
                     break
-                if isinstance(msg, Msg) and msg.kind == "cmd" and isinstance(msg._path, InPath):
+                if isinstance(msg, Cmd) and isinstance(msg._path, InPath):
                     msg._path.answer(StatusCode.ERROR, "not handled: the host reads no more")
 
     def _check_open(self, msg: Msg) -> None:

@@ -28,11 +28,11 @@ from ..messages import (
 )
 from .endpoint import Endpoint
 from .lines import Line
-from .paths import InPath, OutPath
+from .paths import InPath, OutPath, Unasked
 from .supervision import blame, split
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Mapping
 
     from ..graphs import Conversion
     from ..schemas import ApiSchemas
@@ -64,7 +64,7 @@ class Settings:
     cancel_abandoned: bool = False
 
     @classmethod
-    def of(cls, extension: Extension, node: dict[str, Any]) -> Settings:
+    def of(cls, extension: Extension, node: Mapping[str, Any]) -> Settings:
         """The settings of `extension` in a node. Raises `ValueError` or `TypeError`."""
         own = {name: getattr(extension, name) for name in attrs.fields_dict(cls)}
         return cls(**{**own, **node})
@@ -72,6 +72,8 @@ class Settings:
 
 class Instance(Endpoint):
     """One extension in one graph."""
+
+    is_near = True
 
     def __init__(
         self,
@@ -85,7 +87,6 @@ class Instance(Endpoint):
         self.group = group
         self.workers: dict[Worker, Msg] = {}
         self.held: deque[Msg] = deque()
-        self.schemas: ApiSchemas | None = None
         self.timeout = engine.limits.path_timeout
         self.answered_with_error = 0
         limits = engine.limits
@@ -273,7 +274,9 @@ class Instance(Endpoint):
         line.put(result)
 
     def _start_cmd(self, env: TenEnv, cmd: Cmd) -> Coroutine[Any, Any, None] | None:
-        path: InPath = cmd._path
+        path: InPath | Unasked = cmd._path
+        if isinstance(path, Unasked):
+            return self.extension.on_cmd(env, cmd)
         path.started = True
         if path.is_abandoned and self.settings.cancel_abandoned:
             return None
@@ -362,15 +365,13 @@ class Instance(Endpoint):
 
     def check_out(self, msg: Any) -> Any:
         """Check a message against the manifest before it is sent. Raises `SchemaError`."""
-        if self.schemas is None:
-            return msg
+        assert self.schemas is not None
         schema = self.schemas.message("out", msg.kind, msg.name)
         return msg if schema is None else _adjust(msg, schema, copy=True)
 
     def check_result_out(self, path: InPath, result: CmdResult) -> CmdResult:
         """Check a result against the manifest before it is returned. Raises `SchemaError`."""
-        if self.schemas is None:
-            return result
+        assert self.schemas is not None
         schema = self.schemas.result("in", path.out.cmd_name)
         return result if schema is None else _adjust(result, schema, copy=True)
 

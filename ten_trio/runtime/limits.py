@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from math import inf
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 
 Overflow = Literal["drop_newest", "drop_oldest", "error"]
 
 
-def _positive(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+def _positive(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
     if not value > 0:
         raise ValueError(f"limits.{attribute.name} must be positive, not {value!r}")
 

@@ -6,21 +6,22 @@ it.  Within a process the two know each other; ids are plain integers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum, auto
 from itertools import count
 from math import inf
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 
-from ..errors import AlreadyAnswered, UnknownCommand
 from ..messages import CmdResult, MsgType, StatusCode
 from .policies import Collector, ResultReturnPolicy
 
 if TYPE_CHECKING:
     from ..graphs import Conversion
     from ..messages import Cmd, Loc
+
+_OK = StatusCode.OK
 
 new_id: Callable[[], int] = count(1).__next__
 """The one source of command ids in this process."""
@@ -51,13 +52,16 @@ class State(Enum):
     ANSWERED = auto()
     ABANDONED = auto()
     EXPIRED = auto()
-    UNASKED = auto()  # a command that wants no answer, such as a timeout
 
 
-class Sending:
-    """One command on its way to one or more destinations: their out paths and what collects results."""
+_NO_PATHS: Final[tuple[OutPath, ...]] = ()
 
-    __slots__ = ("collector", "owner", "parent", "paths", "relayed", "sink")
+
+class Sending(Collector[CmdResult]):
+    """One command on its way to one or more destinations: their out paths, and what collects their
+    results for `sink`."""
+
+    __slots__ = ("owner", "parent", "paths", "sink")
 
     def __init__(
         self,
@@ -67,38 +71,36 @@ class Sending:
         policy: ResultReturnPolicy,
         parent: InPath | None,
     ) -> None:
+        Collector.__init__(self, destinations, policy)
         self.owner = owner
         self.sink = sink
-        self.collector: Collector[CmdResult] = Collector(destinations, policy)
-        self.paths: list[OutPath] = []
+        self.paths: Sequence[OutPath] = _NO_PATHS
         # The received command that was sent on, if this is one.
         self.parent = parent
 
-    def feed(self, path: OutPath, result: CmdResult) -> Any:
+    def take(self, path: OutPath, result: CmdResult) -> Any:
         """A result of one destination; returns what the sink returns."""
-        if result.is_final:
+        final = result.is_final
+        if final:
             path.close()
-        elif path.timeout != inf:
-            self.owner.expiry.restart(path)
-        verdict = self.collector.feed(
-            path.index,
-            result,
-            is_ok=result.status is StatusCode.OK,
-            is_final=result.is_final,
-        )
+        elif path.queue is not None:
+            # A sign of life: the clock starts again.
+            path.put_off = True
+            path.deadline = trio.current_time() + path.timeout
+        verdict = self.feed(path.index, result, is_ok=result.status is _OK, is_final=final)
         if verdict is None:
             return None
         result, completed = verdict
         result.is_completed = completed
-        if completed and len(self.paths) > 1:
+        if completed:
             self.abandon()
-        elif completed and not path.closed:
-            path.abandon()
         return self.sink.deliver(result, completed)
 
     def abandon(self) -> None:
         """Nobody wants the results any more: forget the paths and tell the executors."""
-        for path in self.paths:
+        # Without paths it is part of no reference cycle, and needs no garbage collector.
+        paths, self.paths = self.paths, _NO_PATHS
+        for path in paths:
             if not path.closed:
                 path.abandon()
 
@@ -114,6 +116,7 @@ class OutPath:
         "id",
         "in_path",
         "index",
+        "put_off",
         "queue",
         "sending",
         "seq_id",
@@ -129,10 +132,11 @@ class OutPath:
         self.seq_id = cmd.seq_id
         self.timeout = timeout
         self.deadline = inf
+        self.put_off = False
         self.queue: dict[int, Any] | None = None
         self.in_path: InPath | Remote | None = None
         self.closed = False
-        sending.paths.append(self)
+        sending.paths = (*sending.paths, self)
         owner = sending.owner
         owner.out_paths[self.id] = self
         if timeout != inf:
@@ -145,12 +149,14 @@ class OutPath:
             self.sending.owner.out_paths.pop(self.id, None)
             if self.queue is not None:
                 self.queue.pop(self.id, None)
+                self.queue = None
 
     def abandon(self) -> None:
         """Close, and tell the executor that nobody waits for it."""
         self.close()
-        if self.in_path is not None:
-            self.in_path.abandon()
+        in_path, self.in_path = self.in_path, None
+        if in_path is not None:
+            in_path.abandon()
 
     def expire(self) -> None:
         """The time is up: an ERROR result ends this path."""
@@ -179,7 +185,7 @@ class OutPath:
         result.original_cmd_name = self.cmd_name
         result.original_cmd_type = self.cmd_type
         result.seq_id = self.seq_id
-        return self.sending.feed(self, result)
+        return self.sending.take(self, result)
 
 
 def made_result(status: StatusCode, detail: str, **properties: object) -> CmdResult:
@@ -240,22 +246,10 @@ class InPath:
                 self._gone.set()
         return self._gone
 
-    def check(self) -> bool:
-        """Whether a result may be returned now; False if it would come too late.
-
-        Raises `AlreadyAnswered` after the final result.
-        """
-        if self.state is State.OPEN:
-            return True
-        if self.state is State.ANSWERED:
-            raise AlreadyAnswered(
-                f"command {self.out.cmd_name!r} has already had its final result"
-            )
-        return False
-
     def close(self, state: State) -> None:
         """No answer comes after this."""
         self.state = state
+        self.out.in_path = None
         self.owner.in_paths.pop(self.id, None)
 
     def abandon(self, state: State = State.ABANDONED) -> None:
@@ -282,6 +276,7 @@ class Reply(Protocol):
 
     id: int
     cmd_name: str
+    in_path: Any
 
     def give(self, result: CmdResult) -> None:
         """Send a result home."""
@@ -296,14 +291,14 @@ class Executor(Protocol):
     in_paths: dict[int, InPath]
 
 
-def in_path_of(result: CmdResult, owner: Executor) -> InPath:
-    """The path that `result` has to take from `owner`. Raises `UnknownCommand` if there is none."""
-    path = result._path
-    if not isinstance(path, InPath) or path.owner is not owner:
-        raise UnknownCommand(
-            f"a result for a command that wasn't received here: {result.original_cmd_name!r}"
-        )
-    return path
+class Unasked:
+    """The path of a command that wants no answer, such as a timeout: a result is quietly ignored."""
+
+    __slots__ = ()
+    is_abandoned = False
+
+    def answer(self, *_: object, **__: object) -> None:
+        """Nobody asked."""
 
 
 class Expiry:
@@ -317,13 +312,18 @@ class Expiry:
     def __init__(self, start_soon: Callable[[Callable[[], Any]], object]) -> None:
         self._start_soon = start_soon
         self._queues: dict[float, dict[int, Any]] = {}
+        self._put_off: dict[int, Any] = {}
+        self._wake_at = inf
         self._scope: trio.CancelScope | None = None
         self._running = False
         self._closed = False
         self.expired = 0
 
     def add(self, path: Any) -> None:
-        """Watch `path`: its `expire()` is called `path.timeout` seconds from now."""
+        """Watch `path`: its `expire()` is called once `path.deadline` has passed.
+
+        The deadline is `path.timeout` seconds from now; it may be put off later on.
+        """
         timeout: float = path.timeout
         queue = self._queues.get(timeout)
         if queue is None:
@@ -335,39 +335,49 @@ class Expiry:
             if not self._closed:
                 self._running = True
                 self._start_soon(self._run)
-        elif self._scope is not None and path.deadline < self._scope.deadline:
-            self._scope.deadline = path.deadline
-
-    def restart(self, path: Any) -> None:
-        """`path` has shown signs of life: its clock starts again."""
-        if path.queue is not None and path.queue.pop(path.id, None) is not None:
-            self.add(path)
+        elif self._scope is not None and path.deadline < self._wake_at:
+            self._wake_at = self._scope.deadline = path.deadline
 
     def close(self) -> None:
         """Watch nothing any more."""
         self._closed = True
         self._queues.clear()
+        self._put_off.clear()
         if self._scope is not None:
             self._scope.cancel("closed")
 
     async def _run(self) -> None:
         try:
             while not self._closed:
-                heads = [next(iter(queue.values())) for queue in self._queues.values() if queue]
-                if not heads:
+                deadlines = [path.deadline for path in (*self._heads(), *self._put_off.values())]
+                if not deadlines:
                     return
-                deadline = min(path.deadline for path in heads)
-                with trio.CancelScope(deadline=deadline, shield=True) as self._scope:
+                self._wake_at = min(deadlines)
+                with trio.CancelScope(deadline=self._wake_at, shield=True) as self._scope:
                     await trio.sleep_forever()
                 self._scope = None
-                now = trio.current_time()
-                for queue in tuple(self._queues.values()):
-                    while queue:
-                        path = next(iter(queue.values()))
-                        if path.deadline > now:
-                            break
-                        del queue[path.id]
-                        self.expired += 1
-                        path.expire()
+                self._expire(trio.current_time())
         finally:
             self._running = False
+
+    def _heads(self) -> Iterator[Any]:
+        """The oldest path of each timeout; those that were put off are watched one by one."""
+        for queue in self._queues.values():
+            while queue:
+                path = next(iter(queue.values()))
+                if not path.put_off:
+                    yield path
+                    break
+                del queue[path.id]
+                path.queue = self._put_off
+                self._put_off[path.id] = path
+
+    def _expire(self, now: float) -> None:
+        while due := [
+            path for path in (*self._heads(), *self._put_off.values()) if path.deadline <= now
+        ]:
+            for path in due:
+                del path.queue[path.id]
+                path.queue = None
+                self.expired += 1
+                path.expire()

@@ -17,6 +17,9 @@ class ResultReturnPolicy(Enum):
     """Every result, as it comes."""
 
 
+_EACH = ResultReturnPolicy.EACH_OK_AND_ERROR
+
+
 class Collector(Generic[ResultT]):
     """Decides for each result of a command with `destinations` destinations what the caller gets.
 
@@ -26,7 +29,7 @@ class Collector(Generic[ResultT]):
     __slots__ = ("_each", "_kept", "_last", "_open", "done")
 
     def __init__(self, destinations: int, policy: ResultReturnPolicy) -> None:
-        self._each = policy is ResultReturnPolicy.EACH_OK_AND_ERROR
+        self._each = policy is _EACH
         self._last = destinations - 1
         self._open = destinations
         self._kept: ResultT | None = None

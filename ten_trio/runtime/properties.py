@@ -9,7 +9,7 @@ from ..errors import ConfigError, InvalidArgument, SchemaError, SendRefused, Wro
 from ..messages import Properties
 from ..messages.paths import MISSING
 from ..messages.properties import property_dict
-from ..messages.values import freeze, from_json
+from ..messages.values import from_json
 
 if TYPE_CHECKING:
     from ..schemas import ObjectSchema
@@ -87,7 +87,7 @@ class PropertyStore(Properties):
             raise ConfigError(f"{self._owner()}: property ten: must be an object", path="ten")
         self._ten = section
         self._manual_stages()
-        self._props = property_dict(freeze(tree))
+        self._props = property_dict(tree)
         self._shared = False
         self._schema = schema
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ..messages import Loc, StatusCode, Timeout, Timer
-from .paths import State, new_id
+from .paths import Unasked, new_id
 
 if TYPE_CHECKING:
     from ..graphs import Conversion
@@ -18,19 +18,10 @@ CANCEL = -1
 FOR_EVER = 0
 
 
-class Unasked:
-    """The path of a command that wants no answer: a returned result is quietly ignored."""
-
-    __slots__ = ()
-    state = State.UNASKED
-    is_abandoned = False
-
-    def answer(self, *_: object, **__: object) -> None:
-        """Nobody asked."""
-
-
 class Timers:
     """The timers of one graph. Ids belong to whoever set the timer."""
+
+    is_near = False
 
     def __init__(self, engine: EngineCore) -> None:
         self._engine = engine
@@ -90,7 +81,7 @@ class Timers:
         receiver = engine.instances.get(name or "", engine.host if name not in engine.removed else None)
         if receiver is None:
             return False
-        timeout = Timeout(timer.timer_id)
+        timeout = Timeout(timer_id=timer.timer_id)
         timeout._id = new_id()
         timeout._src = Loc(engine.loc.app_uri, engine.graph_id, None)
         receiver.take_timeout(timeout, Unasked())

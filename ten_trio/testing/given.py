@@ -14,10 +14,8 @@ from collections.abc import Awaitable, Callable
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
-import trio
-import trio.testing
-
 from ten_trio.errors import MissingExtra
+from ten_trio.testing.virtual_time import run_in_virtual_time
 
 try:
     from hypothesis import given, note, strategies as st
@@ -29,10 +27,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Given: TypeAlias = "SearchStrategy[Any] | EllipsisType"
-
-VIRTUAL_YEAR: Final = 365 * 24 * 3600.0
-"""Virtual seconds after which an example counts as stuck: the clock only jumps that far when every
-task waits for another."""
 
 _SCHEDULE: Final = "_schedule"
 
@@ -68,11 +62,7 @@ def trio_given(
         @functools.wraps(test)
         def one_example(*values: Any, **named: Any) -> None:
             named.pop(_SCHEDULE, None)
-            trio.run(
-                _until_stuck,
-                functools.partial(test, *values, **named),
-                clock=trio.testing.MockClock(autojump_threshold=0),
-            )
+            run_in_virtual_time(functools.partial(test, *values, **named))
 
         # The seed is drawn as part of an argument rather than as one more argument, which
         # every @example() would have to name.
@@ -106,8 +96,3 @@ def _on_drawn_schedule(draw: DrawFn, strategy: SearchStrategy[T]) -> T:
     """Draws from `strategy` after having seeded Trio's scheduler for this example."""
     note(f"task schedule: {draw(st.random_module())!r}")
     return draw(strategy)
-
-
-async def _until_stuck(test: Callable[[], Awaitable[object]]) -> None:
-    with trio.fail_after(VIRTUAL_YEAR):
-        await test()

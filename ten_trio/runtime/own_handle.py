@@ -1,0 +1,226 @@
+"""`Engine` for a graph that runs in a loop of its own: the same face, every call crosses over."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..errors import EngineClosed, TenError
+from ..messages import Cmd, Msg, StatusCode
+from .calls import DISCARD, Call, HandlerSink, ResultHandler
+from .current import NOTHING
+from .handle import Engine
+from .host import Subscription
+from .loops import Loop, ask
+from .paths import InPath, Sending, Sink
+
+if TYPE_CHECKING:
+    from ..messages import CmdResult
+    from .own_loop import CoreLink
+    from .policies import ResultReturnPolicy
+
+T = TypeVar("T")
+
+
+class _CrossSink:
+    """Gives results to a call of another loop."""
+
+    __slots__ = ("_call", "_home")
+
+    def __init__(self, call: Call, home: Loop) -> None:
+        self._call = call
+        self._home = home
+
+    def deliver(self, result: CmdResult, completed: bool) -> None:
+        self._home.post(self._call.deliver, result, completed)
+
+
+class _CrossSubscription(Subscription):
+    """Offers messages to a subscription of another loop."""
+
+    def __init__(self, real: Subscription, home: Loop, there: Loop) -> None:
+        self._real = real
+        self._home = home
+        self._there = there
+
+    def wants(self, msg: Msg) -> bool:
+        return self._real.wants(msg)
+
+    def offer(self, msg: Msg) -> bool:
+        self._home.post(self._offer, msg)
+        return True
+
+    def _offer(self, msg: Msg) -> None:
+        if not self._real.offer(msg) and isinstance(msg, Cmd) and isinstance(msg._path, InPath):
+            path = msg._path
+            self._there.post(
+                lambda: path.answer(StatusCode.ERROR, "busy: the host doesn't keep up")
+            )
+
+    def close(self) -> None:
+        self._home.post(self._real.close)
+
+
+class OwnLoopEngine(Engine):
+    """A running graph that has its own thread and Trio run."""
+
+    def __init__(self, link: CoreLink) -> None:
+        self._link = link
+        self._home = link._app.loop
+        super().__init__(link.core)
+
+    async def _ask(self, async_fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        if self._link.closing:
+            raise EngineClosed(f"graph {self._link.title} is closed: {self._link.close_reason}")
+        return await ask(self._link.loop, self._core.start_soon, async_fn, *args)
+
+    def _begin(
+        self,
+        cmd: Cmd,
+        sink: Sink,
+        fail: Callable[[TenError], object],
+        policy: ResultReturnPolicy | None,
+        timeout: float | None,
+    ) -> Callable[[], object]:
+        """Send a command from over there; returns what abandons it."""
+        self._check_open(cmd)
+        shell = _own(cmd)
+        sendings: list[Sending] = []
+
+        def start() -> None:
+            try:
+                sending = self._core.host.start(
+                    shell, sink, NOTHING, policy=policy, timeout=timeout
+                )
+            except TenError as error:
+                fail(error)
+            else:
+                sendings.append(sending)
+
+        def abandon() -> None:
+            for sending in sendings:
+                sending.abandon()
+
+        self._link.loop.post(start)
+        return lambda: self._link.loop.post(abandon)
+
+    def start_cmd(
+        self,
+        cmd: Cmd,
+        *,
+        policy: ResultReturnPolicy | None = None,
+        timeout: float | None = None,
+    ) -> Call:
+        """Send a command and return at once; what keeps it from being sent is raised by the call."""
+        call = Call()
+        call._abandon = self._begin(
+            cmd,
+            _CrossSink(call, self._home),
+            lambda error: self._home.post(call.fail, error),
+            policy,
+            timeout,
+        )
+        return call
+
+    def post_cmd(
+        self,
+        cmd: Cmd,
+        result_handler: ResultHandler | None = None,
+        is_streaming_result: bool = False,
+        *,
+        policy: ResultReturnPolicy | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Send a command and return at once; a `result_handler` runs in the graph's loop."""
+        sink: Sink = DISCARD
+        if result_handler is not None:
+            sink = HandlerSink(self, result_handler, every=is_streaming_result)
+        self._begin(cmd, sink, self._core.fail, policy, timeout)
+
+    async def return_result(self, result: CmdResult) -> bool:
+        """Answer a command that the graph has sent to its host."""
+        return await self._ask(super().return_result, result)
+
+    async def send_data(self, data: Msg) -> bool:
+        """Send data into the graph; waits for room. False if nothing there takes it."""
+        self._check_open(data)
+        return await self._ask(super().send_data, _own(data))
+
+    @asynccontextmanager
+    async def messages(
+        self, *names: str, capacity: int | None = None
+    ) -> AsyncGenerator[Subscription, None]:
+        """What the graph exposes to its host, as `Engine.messages`."""
+        limit = self._core.limits.host_queue if capacity is None else capacity
+        outside = self._core.host
+        real = Subscription(outside, names, limit)
+        crossing = _CrossSubscription(real, self._home, self._link.loop)
+
+        async def subscribe() -> None:
+            outside.subscriptions[crossing] = None
+
+        await self._ask(subscribe)
+        try:
+            yield real
+        finally:
+            self._link.loop.post(lambda: outside.subscriptions.pop(crossing, None))
+            real.close()
+
+    async def add_extension(
+        self,
+        name: str,
+        addon: Any,
+        *,
+        group: str = "",
+        property: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        """As `Engine.add_extension`."""
+
+        async def add() -> None:
+            await Engine.add_extension(
+                self, name, addon, group=group, property=property, **settings
+            )
+
+        await self._ask(add)
+
+    async def remove_extension(self, name: str) -> None:
+        """As `Engine.remove_extension`."""
+        await self._ask(super().remove_extension, name)
+
+    async def connect(self, source: str, dest: str | Iterable[str], **kinds: Any) -> None:
+        """As `Engine.connect`."""
+
+        async def connect() -> None:
+            await Engine.connect(self, source, dest, **kinds)
+
+        await self._ask(connect)
+
+    async def disconnect(self, source: str, dest: str | Iterable[str], **kinds: Any) -> None:
+        """As `Engine.disconnect`."""
+
+        async def disconnect() -> None:
+            await Engine.disconnect(self, source, dest, **kinds)
+
+        await self._ask(disconnect)
+
+    def stop(self) -> None:
+        """Begin the orderly close, and return at once."""
+        self._link.request_close("stopped by its host")
+
+    async def wait_closed(self) -> Any:
+        """Until the graph is closed, for whatever reason; how it ended."""
+        await self._link.closed.wait()
+        return self._core.report
+
+    def _check_open(self, msg: Msg) -> None:
+        if self._link.closing:
+            raise self._outside._closed_error(msg)
+
+
+def _own(msg: Any) -> Any:
+    """A shell that keeps its destinations: the sender may go on writing into its own message."""
+    shell = msg._shell()
+    shell._dests = msg._dests
+    return shell
