@@ -18,6 +18,7 @@ KINDS = ("cmd", "data", "audio_frame", "video_frame")
 
 # How long a handler waits: not at all (most often), for some turns of the scheduler, for some time.
 waits = st.one_of(st.just(0), st.just(0), st.integers(1, 3), st.sampled_from([0.01, 0.5]))
+handlers = st.sampled_from(["serial", "concurrent"])
 limits = st.builds(
     ten.Limits,
     queue=st.sampled_from([1, 3, 10, 256]),
@@ -54,6 +55,8 @@ class Node:
     waits: tuple[float, ...] = (0,)
     group: int = 0
     inline: bool = True
+    cmd_handlers: str = "concurrent"
+    data_handlers: str = "serial"
     ask: bool = False
     """Its data handlers also send a command on, and wait for the answer."""
 
@@ -78,6 +81,8 @@ def plans(
         st.lists(waits, min_size=1, max_size=4).map(tuple),
         st.integers(0, 1),
         inline,
+        handlers,
+        handlers,
         ask,
     )
     return tuple(draw(node) for _ in range(size))
@@ -106,6 +111,8 @@ class Traffic:
                 lambda node=node: Chatterbox(node, self),
                 group=f"g{node.group}",
                 inline=node.inline,
+                cmd_handlers=node.cmd_handlers,
+                data_handlers=node.data_handlers,
             )
         return graph
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import attrs
@@ -65,10 +65,18 @@ class Arrow:
     label_size: tuple[float, float]
 
 
+@attrs.frozen
+class Cluster:
+    """Nodes to keep together in a frame, and how wide the text above them is."""
+
+    nodes: list[str]
+    label_width: float
+
+
 def lay_out(
     sizes: Mapping[str, tuple[float, float]],
     arrows: Sequence[Arrow],
-    clusters: Mapping[str, Iterable[str]],
+    clusters: Mapping[str, Cluster],
 ) -> Layout:
     """Lay boxes of these `sizes` out from left to right, so that nothing overlaps.
 
@@ -81,8 +89,9 @@ def lay_out(
         graph.add_node(name, **{key: f"{value:.4f}" for key, value in inches.items()})
     for index, arrow in enumerate(arrows):
         graph.add_edge(arrow.source, arrow.dest, key=str(index), label=_gap(*arrow.label_size))
-    for name, members in clusters.items():
-        graph.add_subgraph(list(members), name=f"cluster_{name}", label=_gap(40, 14), margin="14")
+    for name, cluster in clusters.items():
+        label = _gap(cluster.label_width, 14)
+        graph.add_subgraph(cluster.nodes, name=f"cluster_{name}", label=label, margin="14")
     graph.layout(prog="dot")
     left, bottom, right, top = _numbers(graph.graph_attr["bb"])
     flip = _Flip(left, top)

@@ -17,7 +17,7 @@ from ten_trio.graphs.drawing import (
     DrawnLink,
     DrawnNode,
 )
-from ten_trio.graphs.layout import Arrow, Box, Curve, Layout, lay_out
+from ten_trio.graphs.layout import Arrow, Box, Cluster, Curve, Layout, lay_out
 
 FONT = "'Inter','Segoe UI','Helvetica Neue',Helvetica,Arial,'DejaVu Sans',sans-serif"
 TEXT = "#1f2430"
@@ -40,7 +40,10 @@ def render(drawing: Drawing, title: str = "") -> str:
     """Return the SVG text. Raises `MissingExtra` if the layout library isn't installed."""
     apps = drawing.apps if len(drawing.apps) > 1 else []
     clusters = {
-        f"a{i}": [node.id for node in drawing.nodes if node.app == app]
+        f"a{i}": Cluster(
+            [node.id for node in drawing.nodes if node.app == app],
+            text_width(shortened(app), ADDON_SIZE),
+        )
         for i, app in enumerate(apps)
     }
     layout = lay_out(
@@ -78,7 +81,7 @@ def render(drawing: Drawing, title: str = "") -> str:
 def _body(drawing: Drawing, layout: Layout, apps: Sequence[str]) -> Iterator[str]:
     for app, box in zip(apps, layout.clusters.values(), strict=True):
         yield _rect(box, 14, "#f8f9fb", "#d4d8e1", dash="5 4")
-        yield _text(box.x + 12, box.y + 17, shortened(app), 10.5, MUTED, anchor="start")
+        yield _text(box.x + 12, box.y + 17, shortened(app), ADDON_SIZE, MUTED, anchor="start")
     pairs = list(zip(drawing.links, layout.curves, strict=True))
     for link, curve in pairs:
         yield _path(link, curve)

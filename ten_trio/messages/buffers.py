@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from contextlib import suppress
+from typing import Any, Self, cast
 
 from ..errors import InvalidArgument, InvalidType, MessageLocked
 from .base import Msg
@@ -129,20 +130,19 @@ class Buffered(Msg):
     def unlock_buf(self, view: memoryview) -> None:
         """End the access through `view`, which can't be used afterwards.
 
-        Raises `InvalidArgument` if `view` isn't from `lock_buf` of this message or is back already,
-        and if something made from it, an array say, could still write.
+        Arrays and slices made from it can, but the message doesn't notice: it goes on with a copy.
+        Raises `InvalidArgument` if `view` isn't from `lock_buf` of this message or is back already.
         """
         locks = self._locks or ()
         left = tuple(each for each in locks if each is not view)
         if len(left) == len(locks):
             raise InvalidArgument(f"{self!r} isn't locked by this view")
-        try:
+        with suppress(BufferError):
             view.release()
-        except BufferError:
-            raise InvalidArgument(
-                f"{self!r} stays locked: an array or a view made from this one still exists"
-            ) from None
         self._locks = left
+        if not left and _is_in_use(cast(bytearray, self._buf)):
+            self._buf = bytes(self._buf)
+            self._locks = None
 
     def _check_unlocked(self) -> None:
         if self._locks:
@@ -171,3 +171,12 @@ class Buffered(Msg):
     def _more(self) -> str:
         # Not len(): a memoryview counts items of any size.
         return f", buf={memoryview(self._buf).nbytes} B"
+
+
+def _is_in_use(memory: bytearray) -> bool:
+    # A bytearray that anything has access to refuses to change its size.
+    try:
+        memory.append(memory.pop())
+    except BufferError:
+        return True
+    return False

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
+from contextvars import copy_context
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
+from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import uuid4
 
 import attrs
 import trio
 
 from ..errors import EngineClosed, GraphError, Problem, StartTimeout, TenError
-from ..graphs import AppProperty, Graph, PredefinedGraph, flatten, load_app_property
+from ..graphs import AppProperty, Graph, PredefinedGraph, load_app_property, load_graph_file
 from ..messages import Loc, Msg, Properties, StartGraph, StatusCode, StopGraph
 from .addons import AppAddons
+from .compiled import CompiledGraphs
 from .engine import EngineCore
 from .handle import Engine
 from .host import Outside
@@ -39,24 +41,30 @@ class App:
     """A running app, as `open_app` gives it; valid inside that block only."""
 
     def __init__(
-        self, nursery: trio.Nursery, property: AppProperty, base_dir: Path | None, limits: Limits
+        self, nursery: trio.Nursery, settings: AppProperty, base_dir: Path | None, limits: Limits
     ) -> None:
         self._nursery = nursery
-        self.property = property
+        self.property = settings
         self.base_dir = base_dir
         self.limits = limits
-        self.properties = Properties(property.property)
+        self.properties = Properties(settings.property)
         self.addons = AppAddons()
-        self.uri = property.uri or ""
+        self.uri = settings.uri or ""
         self.loop = Loop()
         self.engines: dict[str, EngineCore | CoreLink] = {}
         self.reports: list[ShutdownReport] = []
         """How the graphs ended that no block was open for, the latest last (at most 100)."""
         self.close_reason = ""
+        self._compiled = CompiledGraphs(base_dir, self.uri)
         self._singletons: dict[str, EngineCore | CoreLink] = {}
         self._close_wanted = trio.Event()
         self._graph_ended = trio.Event()
         self._close_deadline = float("inf")
+        self._context = copy_context()
+
+    def _spawn(self, async_fn: Callable[..., Any], *args: Any) -> None:
+        """A task of the app's: in its own context, not that of a handler which has caused it."""
+        self._context.copy().run(partial(self._nursery.start_soon, async_fn, *args))
 
     # Graphs -----------------------------------------------------------------------------------
 
@@ -120,14 +128,15 @@ class App:
                 if core.failures:
                     self._raise_failures(core, own)
 
-    def _raise_failures(self, core: EngineCore | CoreLink, own: BaseException | None) -> None:
+    def _raise_failures(self, core: EngineCore | CoreLink, own: BaseException | None) -> NoReturn:
         failures = list(core.failures)
-        if own is not None and not isinstance(own, trio.Cancelled) and own not in failures:
+        # That the graph is closed is what its failures explain. A Cancelled goes along: if it is
+        # that of the block's own scope, this takes it out again.
+        if own is not None and not isinstance(own, EngineClosed):
             failures.append(own)
         raise BaseExceptionGroup(f"graph {core.title} failed", failures) from None
 
-    async def _wait_started(
-        self, core: EngineCore | CoreLink, start_timeout: float | None) -> None:
+    async def _wait_started(self, core: EngineCore | CoreLink, start_timeout: float | None) -> None:
         seconds = self.limits.start_timeout if start_timeout is None else start_timeout
         with trio.move_on_after(seconds) as scope:
             await core.wait_started()
@@ -155,7 +164,7 @@ class App:
         definition, name = self._definition(graph)
         if isinstance(graph, str):
             sync_stop = sync_stop or self.predefined(graph).sync_stop_before_deinit
-        flat = flatten(definition, base_dir=self.base_dir, app_uri=self.uri or None)
+        flat = self._compiled.flat(definition)
         options: Any = {
             "grace": grace,
             "graph_id": graph_id or str(uuid4()),
@@ -181,7 +190,7 @@ class App:
             predefined = self.predefined(graph)
             return predefined.graph, predefined.name
         if isinstance(graph, Path):
-            return Graph.from_json(graph.read_text(encoding="utf-8"), where=str(graph)), graph.stem
+            return load_graph_file(graph, strict_names=False), graph.stem
         return Graph.from_json(graph), ""
 
     async def start_graph(
@@ -208,6 +217,7 @@ class App:
         return _handle(core)
 
     async def _run_unattended(self, core: EngineCore | CoreLink) -> None:
+        core.is_unattended = True
         self._nursery.start_soon(core.run)
         await core.created.wait()
         if core.failures:
@@ -231,7 +241,7 @@ class App:
         self.engines.pop(core.graph_id, None)
         if self._singletons.get(core.graph_name) is core:
             del self._singletons[core.graph_name]
-        if core.report is not None:
+        if core.is_unattended and core.report is not None:
             self.reports = [*self.reports[-99:], core.report]
         ended, self._graph_ended = self._graph_ended, trio.Event()
         ended.set()
@@ -241,7 +251,7 @@ class App:
     def take_cmd(self, cmd: Cmd, path: Any, engine: EngineCore | CoreLink) -> None:
         """start_graph, stop_graph or close_app from one of the graphs."""
         if isinstance(cmd, StartGraph):
-            self._nursery.start_soon(self._start_by_cmd, cmd, path, engine)
+            self._spawn(self._start_by_cmd, cmd, path, engine)
         elif isinstance(cmd, StopGraph):
             graph_id = self.graph_id_of(cmd.graph_id) if cmd.graph_id else engine.graph_id
             core = self.engines.get(graph_id)
@@ -250,20 +260,22 @@ class App:
             elif core is engine:
                 # Its sender would be gone by the time it is done: the answer comes first.
                 path.answer(StatusCode.OK, "close engine begins")
-                self._nursery.start_soon(_close_after_answer, core)
+                self._spawn(_close_after_answer, core)
             else:
                 core.request_close("stop_graph")
-                self._nursery.start_soon(_answer_when_closed, core, path)
+                self._spawn(_answer_when_closed, core, path)
         else:
             path.answer(StatusCode.OK, "close app begins")
-            self._nursery.start_soon(self._close_after_answer)
+            self._spawn(self._close_after_answer)
 
     async def _close_after_answer(self) -> None:
         with trio.CancelScope(shield=True):
             await trio.lowlevel.checkpoint()
             self.request_close("close_app")
 
-    async def _start_by_cmd(self, cmd: StartGraph, path: Any, engine: EngineCore | CoreLink) -> None:
+    async def _start_by_cmd(
+        self, cmd: StartGraph, path: Any, engine: EngineCore | CoreLink
+    ) -> None:
         with trio.CancelScope(shield=True):
             try:
                 source: GraphSource
@@ -303,12 +315,13 @@ class App:
         if singleton is None or self._close_wanted.is_set():
             return None
         try:
-            core = self._new_engine(name)
+            core = self._context.copy().run(self._new_engine, name)
         except TenError as error:
             logger.error("singleton graph %r can't be started: %s", name, error)
             return None
+        core.is_unattended = True
         self._singletons[name] = core
-        self._nursery.start_soon(core.run)
+        self._spawn(core.run)
         return core
 
     def forward_cmd(self, dest: Loc, cmd: Cmd, path: Any, sender: EngineCore | CoreLink) -> None:
@@ -417,34 +430,35 @@ async def open_app(
 
     Raises `GraphError`, `ConfigError`, and what starting the graphs raises.
     """
-    property = _property_of(source)
+    settings = _settings_of(source)
     if uri is not None:
-        property = attrs.evolve(property, uri=uri)
+        settings = attrs.evolve(settings, uri=uri)
     limits = limits or Limits()
     if grace is not None:
         limits = attrs.evolve(limits, grace=grace)
     own: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
-            app = App(nursery, property, property.base_dir, limits)
+            app = App(nursery, settings, settings.base_dir, limits)
             try:
                 await app._start(auto_start)
                 yield app
-            except BaseException as error:
+            except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - raised below
+                # Kept from the nursery, which would wrap it. Nothing else may be: not a Cancelled.
                 own = error
-                raise
             finally:
                 # Bounded: every engine ends by the app's one deadline.
                 with trio.CancelScope(shield=True):
                     await app._close()
     except BaseExceptionGroup as group:
-        if own is None or group.exceptions != (own,):
+        if own is None:
             raise
+        raise BaseExceptionGroup("the app and its block", [own, *group.exceptions]) from None
     if own is not None:
         raise own
 
 
-def _property_of(source: str | Path | Mapping[str, Any] | AppProperty | None) -> AppProperty:
+def _settings_of(source: str | Path | Mapping[str, Any] | AppProperty | None) -> AppProperty:
     if source is None:
         return AppProperty()
     if isinstance(source, AppProperty):
@@ -452,5 +466,3 @@ def _property_of(source: str | Path | Mapping[str, Any] | AppProperty | None) ->
     if isinstance(source, Mapping):
         return AppProperty.from_json(source, environ=os.environ)
     return load_app_property(source, environ=os.environ)
-
-

@@ -7,7 +7,6 @@ called is the engine's order, for commands, data, frames and results alike.
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -84,7 +83,7 @@ class Endpoint:
         self.flow_routes: dict[str, Routes] = {"data": {}, "audio_frame": {}, "video_frame": {}}
         self.redirect: tuple[Hop, ...] = ()
         """Where everything goes that is sent from here, whatever its name and destinations; for tests."""
-        self.unconnected: Counter[tuple[str, str]] = Counter()
+        self.unconnected: dict[tuple[str, str], int] = {}
         self.late_results = 0
         self.schemas: ApiSchemas | None = None
 
@@ -154,8 +153,7 @@ class Endpoint:
 
     def _note_unconnected(self, msg: Msg) -> None:
         key = (msg.kind, msg.name)
-        self.unconnected[key] += 1
-        times = self.unconnected[key]
+        times = self.unconnected[key] = self.unconnected.get(key, 0) + 1
         if times % 1_000 == 1:
             logger.warning("%s: no edge for %s %r (%d times)", self.loc, msg.kind, msg.name, times)
 

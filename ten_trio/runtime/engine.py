@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 import attrs
@@ -16,14 +15,16 @@ import trio
 from ..errors import EngineClosed, GraphError, Problem
 from ..graphs import Edge, FlatGraph, FlatNode, RouteManager
 from ..messages import Loc, StatusCode
+from .closing import Closing
+from .current import NOTHING, current
 from .directory import GRAPH_PROXY, NOT_FOUND, Directory
 from .endpoint import Endpoint, Hop, Routes
 from .instance import Instance, Settings
 from .lanes import Group
-from .lifecycle import Life, slow_line
+from .lifecycle import Life
 from .metadata import Metadata
 from .paths import Expiry
-from .report import ExtensionReport, ShutdownReport
+from .report import ShutdownReport, report_of
 from .supervision import blame
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from .loops import Loop
 
 logger = logging.getLogger("ten_trio.runtime")
+
+T = TypeVar("T")
 
 UNSPECIFIED_GROUP = "ten:unspecified_group"
 
@@ -71,17 +74,20 @@ class EngineCore:
         self.groups: dict[str, Group] = {}
         self.removed: set[str] = set()
         self._context = copy_context()
+        # Whoever opens it may be handling a message: that is nothing that its tasks inherit.
+        self._context.run(current.set, NOTHING)
         self.expiry = Expiry(self.start_soon)
         self.thread_limiter = trio.CapacityLimiter(40)
         self.threads: dict[object, str] = {}
         self.failures: list[BaseException] = []
         self.isolated = 0
+        self.is_unattended = False
+        """Whether no block waits for it, so that somebody else has to tell how it ended."""
         self.closing = False
         self.close_reason = ""
-        self.close_deadline = float("inf")
         self.created = trio.Event()
         self.closed = trio.Event()
-        self.report: ShutdownReport | None = None
+        self._report: ShutdownReport | None = None
         self.nursery: trio.Nursery
         self.directory = Directory(self)
         self.outsides: list[Outside] = []
@@ -90,16 +96,13 @@ class EngineCore:
         self._sync_stop = sync_stop_before_deinit
         self._on_failure = on_failure
         self.on_closing: Callable[[], object] | None = None
-        self._close_wanted = trio.Event()
-        self._close_began = 0.0
-        self._close_scope = trio.CancelScope()
+        self.close_duration: float | None = None
+        self._closing = Closing(self)
+        self._creation = trio.CancelScope()
+        self._retired: list[Group] = []
         self._all_started = trio.Event()
         self._all_stopped = trio.Event()
-        self._all_ended = trio.Event()
         self._early: list[Callable[[], object]] = []
-        self._stopped = 0
-        self._exhausted = False
-        self._slow: dict[str, str] = {}
 
     @property
     def title(self) -> str:
@@ -118,13 +121,14 @@ class EngineCore:
             with trio.CancelScope(shield=True):
                 async with trio.open_nursery() as nursery:
                     self.nursery = nursery
-                    await self._create()
-                    self.created.set()
-                    early, self._early = self._early, []
-                    for action in early:
-                        action()
-                    await self._close_wanted.wait()
-                    await self._close()
+                    try:
+                        await self._create()
+                        await self._closing.wanted.wait()
+                    finally:
+                        # Also when what must go on rising (KeyboardInterrupt) has left a task here:
+                        # the others are shielded, and somebody has to end them.
+                        with trio.CancelScope(shield=True):
+                            await self._close()
                     nursery.cancel_scope.cancel("the graph is closed")
         finally:
             self.created.set()
@@ -134,19 +138,28 @@ class EngineCore:
 
     async def _create(self) -> None:
         """Every extension of the graph, also after one has failed; then all begin to live."""
-        for node in self.graph.nodes:
-            try:
-                await self._build(node)
-            except Exception as error:  # noqa: BLE001 - addons are user code; Cancelled isn't an Exception
-                blame(error, f"while {node.name!r} was created", self)
-                self.fail(error)
+        failures: list[Exception] = []
+        with self._creation:
+            for node in self.graph.nodes:
+                try:
+                    self._place(node, *await self._make(node))
+                except Exception as error:  # noqa: BLE001 - addons are user code; Cancelled isn't one
+                    blame(error, f"while {node.name!r} was created", self)
+                    failures.append(error)
+        for failure in failures:
+            self.fail(failure)
         self.compile_routes()
         for life in self.lives.values():
             self.start_soon(life.run)
-        self.started_one()
+        self.life_ready()
+        self.created.set()
+        early, self._early = self._early, []
+        for action in early:
+            action()
 
-    async def _build(self, node: FlatNode) -> Life:
-        extension, settings, metadata = await self._make(node)
+    def _place(
+        self, node: FlatNode, extension: Extension, settings: Settings, metadata: Metadata
+    ) -> Life:
         group_name = node.group or UNSPECIFIED_GROUP
         group = self.groups.get(group_name)
         if group is None:
@@ -175,9 +188,9 @@ class EngineCore:
 
     # Starting ---------------------------------------------------------------------------------
 
-    def started_one(self) -> None:
-        """An extension has come back from `on_start`, or waits to be triggered."""
-        if all(life.started.is_set() or life.awaits_trigger for life in self.lives.values()):
+    def life_ready(self) -> None:
+        """An extension has come back from `on_start`, or waits to be triggered, or is over."""
+        if all(life.ready.is_set() for life in self.lives.values()):
             self._all_started.set()
 
     async def wait_started(self) -> None:
@@ -188,7 +201,7 @@ class EngineCore:
     @property
     def late_starters(self) -> dict[str, str]:
         """The extensions that haven't started, and the stage that each is in."""
-        return {n: life.stage for n, life in self.lives.items() if not life.started.is_set()}
+        return {n: life.stage for n, life in self.lives.items() if not life.ready.is_set()}
 
     # Failures ---------------------------------------------------------------------------------
 
@@ -208,7 +221,7 @@ class EngineCore:
             logger.error("%s: %s", instance.loc, failure, exc_info=failure)
         elif policy == "restart":
             logger.error("%s: %s", instance.loc, failure, exc_info=failure)
-            if not self.lives[instance.name].restart():
+            if not instance.life.restart():
                 failure.add_note(f"restarted {self.limits.restarts} times already: the graph stops")
                 self.fail(failure)
         else:
@@ -287,45 +300,80 @@ class EngineCore:
     # Changing a running graph -----------------------------------------------------------------
 
     async def add_extension(self, node: FlatNode) -> None:
-        """Create and start one more extension; all of it or nothing."""
-        self.check_open()
-        if node.name in self.instances:
-            raise GraphError([Problem("nodes", f"the graph already has a node {node.name!r}")])
-        life = await self._build(node)
+        """Create and start one more extension; all of it or nothing.
+
+        Raises `GraphError` if there is one of that name, and what creating and starting it raises.
+        """
+        self._check_new(node.name)
+        made = await self._make(node)
+        self._check_new(node.name)
+        life = self._place(node, *made)
+        failures: list[Exception] = []
+        life.trial = failures
         self.graph = attrs.evolve(self.graph, nodes=(*self.graph.nodes, node))
         self.compile_routes()
-        before = len(self.failures)
         self.start_soon(life.run)
-        await life.started.wait()
-        if life.failed or len(self.failures) > before:
-            await self._forget(node.name)
-            raise self.failures[-1] if len(self.failures) > before else GraphError(
-                [Problem(f"nodes[{node.name}]", "the extension could not be started")]
+        try:
+            await life.ready.wait()
+        finally:
+            if not life.ready.is_set() or failures:
+                with trio.CancelScope(shield=True):
+                    await self._take_away(life)
+        if failures:
+            raise (
+                failures[0]
+                if len(failures) == 1
+                else ExceptionGroup(f"{node.name} could not be started", failures)
             )
+        self.check_open()
+        life.trial = None
+
+    def _check_new(self, name: str) -> None:
+        self.check_open()
+        if name in self.instances or name == GRAPH_PROXY:
+            raise GraphError([Problem("nodes", f"the graph already has a node {name!r}")])
 
     async def remove_extension(self, name: str) -> None:
-        """Stop one extension in order and take it and its edges out of the graph."""
-        self.check_open()
-        if name not in self.instances:
-            raise GraphError([Problem("nodes", f"the graph has no node {name!r}")])
-        await self._forget(name)
+        """Stop one extension in order and take it and its edges out of the graph.
 
-    async def _forget(self, name: str) -> None:
-        self.routes.remove_extension(name)
-        instance, life = self.instances.pop(name), self.lives.pop(name)
-        self.removed.add(name)
-        nodes = tuple(node for node in self.graph.nodes if node.name != name)
-        self.graph = attrs.evolve(self.graph, nodes=nodes)
-        self.compile_routes()
-        life.stop()
+        Nothing is sent to it from now on, what it sends goes its way until it has ended.  Raises
+        `GraphError`.
+        """
+        self.check_open()
+        if name not in self.instances or name in self.removed:
+            raise GraphError([Problem("nodes", f"the graph has no node {name!r}")])
+        await self._take_away(self.lives[name])
+
+    async def _take_away(self, life: Life) -> None:
+        if not self.closing:
+            name = life.instance.name
+            self.removed.add(name)
+            inward = [e for e in self.routes.edges if (e.dest_app, e.dest) == (self.app.uri, name)]
+            self.routes.disconnect(inward)
+            self.compile_routes()
+            life.stop()
+            self.start_soon(self._bound, life)
+        await life.done.wait()
+
+    async def _bound(self, life: Life) -> None:
+        # In a task of its own: whoever has asked for the removal may be cancelled.
         with trio.move_on_after(self.grace):
             await life.done.wait()
-        if not life.done.is_set():
-            self._cancel(instance, life, "the grace of its removal ran out")
-            await life.done.wait()
-        if not self.closing and not any(i.group is instance.group for i in self.instances.values()):
+        life.cancel("the grace of its removal ran out")
+
+    def _forget(self, life: Life) -> None:
+        """An extension that was taken away has ended."""
+        instance = life.instance
+        self.routes.remove_extension(instance.name)
+        del self.instances[instance.name], self.lives[instance.name]
+        nodes = tuple(node for node in self.graph.nodes if node.name != instance.name)
+        self.graph = attrs.evolve(self.graph, nodes=nodes)
+        self.compile_routes()
+        if not any(other.group is instance.group for other in self.instances.values()):
             instance.group.close()
             del self.groups[instance.group.name]
+            self._retired = [group for group in self._retired if not group.gone.is_set()]
+            self._retired.append(instance.group)
 
     def change_edges(self, change: Callable[[], object]) -> None:
         """Apply a change to the route manager and compile. All or nothing."""
@@ -335,7 +383,14 @@ class EngineCore:
 
     def trigger(self, instance: Instance, cmd: TriggerLifeCycle) -> None:
         """A `trigger_life_cycle` command for one extension."""
-        self.lives[instance.name].trigger(cmd)
+        instance.life.trigger(cmd)
+
+    @property
+    def report(self) -> ShutdownReport | None:
+        """How it ended; None while it runs. Made when somebody asks."""
+        if self._report is None and self.close_duration is not None:
+            self._report = report_of(self)
+        return self._report
 
     # Closing ----------------------------------------------------------------------------------
 
@@ -350,136 +405,77 @@ class EngineCore:
 
     def request_close(self, reason: str, within: float | None = None) -> None:
         """Begin to close; returns at once. `within`: seconds, if that is less than its own grace."""
-        now = trio.current_time()
         if not self.closing:
             self.closing = True
             self.close_reason = reason
-            self._close_began = now
-            self.close_deadline = now + self.grace
-            self._close_wanted.set()
+            self._closing.begin(self.grace)
+            self._creation.cancel("the graph closes")
             logger.debug("graph %s closes: %s", self.title, reason)
             if self.on_closing is not None:
                 self.on_closing()
         if within is not None:
-            self.close_deadline = min(self.close_deadline, now + within)
+            self._closing.hurry(within)
 
     def hasten(self) -> None:
         """Let the grace run out now."""
-        self.close_deadline = trio.current_time()
-        self._close_scope.deadline = self.close_deadline
+        self._closing.hurry(0)
 
-    async def stopped_one(self) -> None:
+    @property
+    def exhausted(self) -> bool:
+        """Whether the grace has run out."""
+        return self._closing.exhausted
+
+    @property
+    def slow(self) -> dict[str, str]:
+        """The extensions that weren't closed within the grace, and where each was."""
+        return self._closing.slow
+
+    def all_groups(self) -> tuple[Group, ...]:
+        """The groups that have tasks."""
+        return (*self.groups.values(), *self._retired)
+
+    async def life_stopped(self) -> None:
         """An extension is back from `on_stop`; waits for all the others if that was asked for."""
-        self._stopped += 1
-        if self._stopped >= len(self.lives):
+        if self.closing and all(life.stopped for life in self.lives.values()):
             self._all_stopped.set()
-        if self._sync_stop and self.closing:
+        if self.closing and self._sync_stop:
             await self._all_stopped.wait()
+
+    def open_barrier(self) -> None:
+        """Nobody waits for the others' `on_stop` any more."""
+        self._all_stopped.set()
 
     def life_ended(self, life: Life) -> None:
         """An extension's lifecycle task is at its end."""
-        self.started_one()
-        self._stopped += 1
-        if self._stopped >= len(self.lives):
-            self._all_stopped.set()
-        if all(life.done.is_set() for life in self.lives.values()):
-            self._all_ended.set()
+        self.life_ready()
+        if self.closing:
+            if all(life.stopped for life in self.lives.values()):
+                self._all_stopped.set()
+        elif life.instance.name in self.removed:
+            self._forget(life)
 
     async def _close(self) -> None:
-        for life in self.lives.values():
-            life.stop()
-        if not self.lives:
-            self._all_ended.set()
-        self.directory.close_timers()
-        with trio.CancelScope(deadline=self.close_deadline) as self._close_scope:
-            await self._all_ended.wait()
-        if not self._all_ended.is_set():
-            self._exhausted = True
-            self._note_slow()
-            for name, life in self.lives.items():
-                self._cancel(self.instances[name], life, "the grace of the close ran out")
-        for group in self.groups.values():
-            group.close()
-        with trio.CancelScope(deadline=self.close_deadline):
-            await self._workers_gone()
-        if self._workers_left() or self._exhausted:
-            self._exhausted = True
-            self._note_slow()
-            for group in self.groups.values():
-                group.cancel("the grace of the close ran out")
-            with trio.move_on_after(self.limits.cleanup):
-                await self._all_ended.wait()
-                await self._workers_gone()
-            if self._workers_left() or not self._all_ended.is_set():
-                self._note_slow()
-                logger.error("graph %s can't be ended: %s", self.title, self._slow)
-            await self._all_ended.wait()
-            await self._workers_gone()
-        for outside in self.outsides:
-            outside.end(self.closed_detail())
-        self.expiry.close()
-        self.report = self._make_report()
-        level = logging.WARNING if self._exhausted else logging.DEBUG
-        logger.log(level, "%s", self.report)
+        self.request_close("cancelled from inside")
+        await self._closing.run()
+        self.close_duration = trio.current_time() - self._closing.began
+        level = logging.WARNING if self.exhausted else logging.DEBUG
+        if logger.isEnabledFor(level):
+            logger.log(level, "%s", self.report)
 
-    def _workers_left(self) -> bool:
-        return any(group.workers for group in self.groups.values())
+    def as_thread(
+        self, name: str, sync_fn: Callable[..., T], args: tuple[Any, ...]
+    ) -> Callable[[], T]:
+        """`sync_fn(*args)` for a worker thread, which is listed in `threads` as long as it runs."""
 
-    async def _workers_gone(self) -> None:
-        for group in self.groups.values():
-            await group.gone.wait()
+        def run() -> T:
+            key = object()
+            self.threads[key] = f"{name}: {getattr(sync_fn, '__qualname__', sync_fn)}"
+            try:
+                return sync_fn(*args)
+            finally:
+                del self.threads[key]
 
-    def _cancel(self, instance: Instance, life: Life, reason: str) -> None:
-        life.scope.cancel(reason)
-        instance.cancel_handlers(reason)
-        instance.env._cancel(reason)
-
-    def _note_slow(self) -> None:
-        for name, life in self.lives.items():
-            if not life.done.is_set():
-                at = "" if life.task is None else slow_line(life.task.iter_await_frames())
-                self._slow[name] = f"{life.stage}: {at}"
-        for group in self.groups.values():
-            for instance in self.instances.values():
-                if instance.group is group:
-                    for worker, msg in instance.workers.items():
-                        at = slow_line(worker.task.iter_await_frames())
-                        self._slow[instance.name] = f"handler of {msg!r}: {at}"
-
-    @contextmanager
-    def thread_of(self, name: str, sync_fn: object) -> Iterator[None]:
-        """Remember that a worker thread runs for an extension."""
-        key = object()
-        self.threads[key] = f"{name}: {getattr(sync_fn, '__qualname__', sync_fn)}"
-        try:
-            yield
-        finally:
-            del self.threads[key]
-
-    def _make_report(self) -> ShutdownReport:
-        extensions = {}
-        for name, instance in self.instances.items():
-            durations = self.lives[name].durations
-            dropped = instance.data_line.dropped + instance.cmd_line.dropped
-            extensions[name] = ExtensionReport(
-                name=name,
-                on_stop=durations.get("on_stop"),
-                on_deinit=durations.get("on_deinit"),
-                answered_with_error=instance.answered_with_error,
-                dropped=dict(dropped),
-                late_results=instance.late_results,
-                overshoots=instance.data_line.overshoots,
-                slow=self._slow.get(name, ""),
-            )
-        return ShutdownReport(
-            graph_id=self.graph_id,
-            reason=self.close_reason,
-            duration=trio.current_time() - self._close_began,
-            grace_exhausted=self._exhausted,
-            extensions=extensions,
-            failures=tuple(self.failures),
-            threads=tuple(self.threads.values()),
-        )
+        return run
 
 
 __all__ = ["UNSPECIFIED_GROUP", "EngineCore"]

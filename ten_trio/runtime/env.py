@@ -43,6 +43,7 @@ class TenEnv(PropertyStore, Logging):
         super().__init__(instance)
         self._thread = get_ident()
         self._nursery: ExtensionNursery | None = None
+        self._stopped = False
         self._proxies: list[TenEnvProxy] = []
 
     def __repr__(self) -> str:
@@ -223,6 +224,8 @@ class TenEnv(PropertyStore, Logging):
         self._check_thread()
         if self._nursery is None:
             self._check_open()
+            if self._stopped:
+                raise EnvClosed(f"{self.name}: env.nursery can't be opened after on_stop")
             self._nursery = ExtensionNursery(self._instance)
         return self._nursery
 
@@ -232,13 +235,11 @@ class TenEnv(PropertyStore, Logging):
         """Run blocking code in a worker thread (`trio.to_thread.run_sync`) and wait for it."""
         self._check_thread()
         engine = self._instance.engine
-        with engine.thread_of(self.name, sync_fn):
-            return await trio.to_thread.run_sync(
-                sync_fn,
-                *args,
-                abandon_on_cancel=abandon_on_cancel,
-                limiter=engine.thread_limiter,
-            )
+        return await trio.to_thread.run_sync(
+            engine.as_thread(self.name, sync_fn, args),
+            abandon_on_cancel=abandon_on_cancel,
+            limiter=engine.thread_limiter,
+        )
 
     def proxy(self) -> TenEnvProxy:
         """A handle through which any OS thread may send in order; closed with the extension."""
@@ -255,7 +256,12 @@ class TenEnv(PropertyStore, Logging):
         self._check_thread()
         self.post_cmd(StopGraph())
 
+    @property
+    def _tasks(self) -> frozenset[trio.lowlevel.Task]:
+        return frozenset() if self._nursery is None else self._nursery.child_tasks
+
     async def _close_tasks(self) -> None:
+        self._stopped = True
         if self._nursery is not None:
             await self._nursery.aclose()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -100,11 +100,12 @@ class Extension:
         """Handle a video frame. The default ignores it."""
 
 
-def lifespan_of(extension: Extension, env: TenEnv) -> AbstractAsyncContextManager[object] | None:
-    """The lifespan of `extension` if it defines one."""
-    if type(extension).lifespan is Extension.lifespan:
-        return None
-    return extension.lifespan(env)
+Lifespan = Callable[["TenEnv"], AbstractAsyncContextManager[object]]
+
+
+def lifespan_of(extension: Extension) -> Lifespan | None:
+    """The `lifespan` of `extension` if it defines one."""
+    return None if type(extension).lifespan is Extension.lifespan else extension.lifespan
 
 
 __all__ = ["Extension", "OnError", "lifespan_of"]

@@ -36,6 +36,8 @@ class Outside(Endpoint):
         # The extension, of another graph, that started this one: what is exposed goes there.
         self.starter: Loc | None = None
         self._handlers: trio.MemorySendChannel[Any] | None = None
+        self._handling = trio.CancelScope(shield=True)
+        self._handled = trio.Event()
         engine.outsides.append(self)
 
     def _closed_error(self, msg: Msg) -> TenError:
@@ -55,9 +57,7 @@ class Outside(Endpoint):
         taken = [sub.offer(msg if sub is wanted[0] else msg._shell()) for sub in wanted]
         return None if all(taken) else "host: full"
 
-    def take_cmd(
-        self, cmd: Cmd, path: Any, result_conversion: Conversion | None
-    ) -> None:
+    def take_cmd(self, cmd: Cmd, path: Any, result_conversion: Conversion | None) -> None:
         """A command that the graph exposes, or that names the proxy."""
         if self.starter is not None:
             self.engine.app.forward_cmd(self.starter, cmd, path, self.engine)
@@ -86,13 +86,20 @@ class Outside(Endpoint):
             self._handlers.send_nowait(coro)
 
     async def _run_handlers(self, receive: trio.MemoryReceiveChannel[Any]) -> None:
-        with receive:
-            async for coro in receive:
-                try:
-                    await coro
-                except Exception as error:  # noqa: BLE001 - the host's own code; Cancelled goes on
-                    error.add_note(f"in a result_handler of the host of graph {self.engine.title}")
-                    self.engine.fail(error)
+        try:
+            # Shielded: they also hear how the graph has ended. It is `ended` that bounds this.
+            with self._handling, receive:
+                async for coro in receive:
+                    await self._handle(coro)
+        finally:
+            self._handled.set()
+
+    async def _handle(self, coro: Any) -> None:
+        try:
+            await coro
+        except Exception as error:  # noqa: BLE001 - the host's own code; Cancelled goes on
+            error.add_note(f"in a result_handler of the host of graph {self.engine.title}")
+            self.engine.fail(error)
 
     def end(self, detail: str) -> None:
         """The graph is closed: nothing stays unanswered, and the streams end."""
@@ -103,6 +110,14 @@ class Outside(Endpoint):
             subscription.close()
         if self._handlers is not None:
             self._handlers.close()
+
+    async def ended(self) -> None:
+        """After `end`: until the result handlers have run that were still to be called."""
+        if self._handlers is not None:
+            try:
+                await self._handled.wait()
+            finally:
+                self._handling.cancel("the graph is closed")
 
 
 class Subscription:
@@ -272,5 +287,3 @@ class HostSender:
     def _check_open(self, msg: Msg) -> None:
         if self._core.closing:
             raise self._outside._closed_error(msg)
-
-

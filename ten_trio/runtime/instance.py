@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .env import TenEnv
     from .extension import Extension, OnError
     from .lanes import Group, Worker
+    from .lifecycle import Life
 
 logger = logging.getLogger("ten_trio.runtime")
 
@@ -84,6 +85,7 @@ class Instance(Endpoint):
         settings: Settings,
     ) -> None:
         super().__init__(engine, name, Loc(engine.loc.app_uri, engine.graph_id, name))
+        self.life: Life
         self.group = group
         self.workers: dict[Worker, Msg] = {}
         self.held: deque[Msg] = deque()
@@ -351,7 +353,7 @@ class Instance(Endpoint):
             dropped += 1
         line.count -= dropped
         line.popped += dropped
-        line.dropped["discarded"] += dropped
+        line.drop("discarded", dropped)
         if line.waiters is not None and line.count <= line.low:
             line.release()
         return dropped

@@ -121,6 +121,12 @@ class Group:
         idle, self.idle = self.idle, []
         for worker in idle:
             trio.lowlevel.reschedule(worker.task)
+        if not self.workers:
+            self.gone.set()
+
+    def take_all(self) -> list[Msg]:
+        """What is left in the lanes once all workers are gone."""
+        return [msg for lane in (self.shared, *self.own.values()) for msg in lane.take_all()]
 
     def cancel(self, reason: str) -> None:
         """The workers end now, wherever their handlers are."""

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+import os.path
 from collections import deque
-from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from contextlib import AsyncExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 import trio
 
+from ..errors import TenError
 from ..messages import StatusCode
 from .extension import lifespan_of
 from .supervision import blame, split
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
+    from types import FrameType
 
     from ..messages import TriggerLifeCycle
     from .env import TenEnv
@@ -24,25 +27,36 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ten_trio.runtime")
 
 TRIGGERED = "Life cycle triggered successfully"
+OVER = "The extension has been closed."
 
 
 class Life:
     """Runs the lifecycle callbacks of an instance, from `on_configure` to `on_deinit`.
 
-    A stage that hasn't begun when the stop comes is skipped, `on_stop` and `on_deinit` never are.
+    A stage that hasn't begun when the stop comes is skipped, and so are the others once one has
+    failed; `on_stop` and `on_deinit` are called all the same.
     """
 
     def __init__(self, instance: Instance, load: Callable[[], None]) -> None:
         self.instance = instance
+        instance.life = self
         self._load = load
         self.stage = "created"
         self.scope = trio.CancelScope(shield=True)
-        self.started = trio.Event()
+        self.ready = trio.Event()
+        """It has come back from `on_start`, waits to be triggered, or is over."""
         self.stop_wanted = trio.Event()
+        self.stopped = False
+        """It is back from `on_stop`, for good."""
+        self.waits_for_others = False
+        """It is at the barrier before `on_deinit`."""
         self.done = trio.Event()
         self.durations: dict[str, float] = {}
         self.task: trio.lowlevel.Task | None = None
         self.failed = False
+        self.trial: list[Exception] | None = None
+        """Takes its failures while the error policy doesn't apply yet: it is just being added."""
+        self._stop_begun = False
         self._restarting = False
         self._restarts: deque[float] = deque()
         # Manual control: stages that wait for a trigger, and the triggers that have come.
@@ -51,7 +65,6 @@ class Life:
         self._early: list[TriggerLifeCycle] = []
         self._past: set[str] = set()
         self._poked = trio.Event()
-        self.awaits_trigger = False
 
     # Asked from outside -----------------------------------------------------------------------
 
@@ -88,7 +101,9 @@ class Life:
         """A `trigger_life_cycle` command for this extension."""
         path: InPath = cmd._path
         stage = cmd.stage
-        if not stage:
+        if self.done.is_set():
+            path.answer(StatusCode.ERROR, OVER)
+        elif not stage:
             path.answer(StatusCode.ERROR, "Missing stage field")
         elif stage not in ("start", "stop"):
             path.answer(StatusCode.ERROR, "Unsupported stage")
@@ -102,137 +117,175 @@ class Life:
             self._triggers[stage] = cmd
             self._poked.set()
 
+    def cancel(self, reason: str) -> None:
+        """End now, wherever it is, with its handlers and its tasks."""
+        self.scope.cancel(reason)
+        self.instance.cancel_handlers(reason)
+        self.instance.env._cancel(reason)
+
     # The task ---------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Live, once or (with `on_error="restart"`) several times."""
-        engine = self.instance.engine
+        instance = self.instance
         self.task = trio.lowlevel.current_task()
         try:
             with self.scope:
-                while True:
+                await self._live()
+                while self._restarting and await self._rebuild():
                     await self._live()
-                    if not self._restarting:
-                        break
-                    await self._rebuild()
         finally:
             self.stage = "closed"
-            self.instance.end(engine.closed_detail())
-            self._answer_triggers()
-            self.started.set()
+            self.stopped = True
+            # Nothing of it goes on, however it has ended.
+            instance.env._cancel("the extension is closed")
+            instance.env._close()
+            instance.end(instance.engine.closed_detail())
+            for cmd in (*self._early, *self._triggers.values()):
+                cmd._path.answer(StatusCode.ERROR, OVER)
+            self.ready.set()
             self.done.set()
-            engine.life_ended(self)
+            instance.engine.life_ended(self)
 
-    async def _rebuild(self) -> None:
+    async def _rebuild(self) -> bool:
+        """Put a new extension in the place of the old one; False if there is none to live."""
         instance = self.instance
         logger.warning("%s: restarting", instance.loc)
+        self.stage = "rebuilding"
         try:
             extension, settings = await instance.engine.rebuild(instance)
         except Exception as error:  # noqa: BLE001 - an addon is user code; Cancelled isn't an Exception
             blame(error, f"while {instance.name!r} was built again", instance.engine)
             instance.engine.fail(error)
-            self._restarting = False
-            self.stop_wanted.set()
-            return
-        self._restarting = False
-        self.failed = False
+            return False
+        if not self._restarting:
+            return False  # a stop has come in the meantime
+        self._restarting = self._stop_begun = self.failed = False
         self.stop_wanted = trio.Event()
         self._past.clear()
         instance.equip(extension, settings)
+        return True
 
     async def _live(self) -> None:
         instance = self.instance
         extension, env = instance.extension, instance.env
-        if not self.stop_wanted.is_set():
-            await self._stage("on_configure", extension.on_configure)
+        await self._begin("on_configure", extension.on_configure)
         if not self.failed:
-            self._call("load", self._load)
-            self._configured()
-        if not self.stop_wanted.is_set() and not self.failed:
-            await self._stage("on_init", extension.on_init)
-        async with AsyncExitStack() as stack:
-            if not self.stop_wanted.is_set() and not self.failed:
-                lifespan = lifespan_of(extension, env)
-                if lifespan is not None:
-                    await self._stage("lifespan", lambda _: stack.enter_async_context(lifespan))
-            if not self.failed:
-                instance.use_context()
-                instance.flow()
-                await self._wait_trigger("start")
-                if not self.stop_wanted.is_set():
-                    await self._stage("on_start", extension.on_start)
-                    instance.use_context()
-            self._answer("start")
-            if self.failed and not instance.engine.closing:
-                self.stop_wanted.set()
-            self.stage = "running"
-            self.started.set()
-            instance.engine.started_one()
-            await self.stop_wanted.wait()
-            if not self._restarting and not self.failed:
-                await self._wait_trigger("stop")
-            await self._stage("on_stop", extension.on_stop)
-            self._answer("stop")
-            await env._close_tasks()
-            try:
-                await stack.aclose()
-            except BaseException as error:
-                self._failure("lifespan", error)
+            self._configure()
+        if await self._begin("on_init", extension.on_init):
+            await self._serve()
+        if not self._stop_begun:
+            await self._stop()
+        await env._close_tasks()
         if not self._restarting:
-            await instance.engine.stopped_one()
+            self.stopped = True
+            self.waits_for_others = True
+            await instance.engine.life_stopped()
+            self.waits_for_others = False
             instance.refuse()
         await self._stage("on_deinit", extension.on_deinit)
         env._close()
 
+    async def _serve(self) -> None:
+        """From `on_init` to `on_stop`, inside the extension's lifespan."""
+        with self._supervised("lifespan"):
+            async with AsyncExitStack() as lifespan:
+                await self._serve_inside(lifespan)
+            if not self._stop_begun and not self.failed:
+                # What the lifespan had opened was cancelled, and it has swallowed that.
+                raise TenError(f"{self.instance.name}: its lifespan ended before on_stop")
+
+    async def _serve_inside(self, stack: AsyncExitStack) -> None:
+        instance = self.instance
+        extension = instance.extension
+        lifespan = lifespan_of(extension)
+        if lifespan is not None and not await self._begin(
+            "lifespan", lambda env: stack.enter_async_context(lifespan(env))
+        ):
+            return
+        instance.use_context()
+        instance.flow()
+        await self._wait_trigger("start")
+        if await self._begin("on_start", extension.on_start):
+            instance.use_context()
+        self._answer("start")
+        if not self.failed:
+            self._is_ready()
+            self.stage = "running"
+            await self.stop_wanted.wait()
+        await self._stop()
+
+    async def _stop(self) -> None:
+        self._stop_begun = True
+        if not self._restarting and not self.failed:
+            await self._wait_trigger("stop")
+        instance = self.instance
+        await self._stage("on_stop", instance.extension.on_stop)
+        self._answer("stop")
+        await instance.env._close_tasks()
+
+    def _is_ready(self) -> None:
+        self.ready.set()
+        self.instance.engine.life_ready()
+
+    # One stage --------------------------------------------------------------------------------
+
+    async def _begin(self, name: str, callback: Callable[[TenEnv], Awaitable[object]]) -> bool:
+        """Run a stage unless a stop has come or an earlier one has failed; whether it went well."""
+        if self.stop_wanted.is_set() or self.failed:
+            return False
+        await self._stage(name, callback)
+        return not self.failed
+
     async def _stage(self, name: str, callback: Callable[[TenEnv], Awaitable[object]]) -> None:
         self.stage = name
         began = trio.current_time()
-        try:
-            await callback(self.instance.env)
-        except BaseException as error:
-            self._failure(name, error)
-        finally:
-            self.durations[name] = trio.current_time() - began
+        with self._supervised(name):
+            try:
+                await callback(self.instance.env)
+            finally:
+                self.durations[name] = trio.current_time() - began
 
-    def _call(self, name: str, function: Callable[[], None]) -> None:
-        try:
-            function()
-        except BaseException as error:
-            self._failure(name, error)
+    def _configure(self) -> None:
+        with self._supervised("the properties"):
+            self._load()
+            self._manual = self.instance.env._manual_stages()
+            early, self._early = self._early, []
+            for cmd in early:
+                self.trigger(cmd)
 
-    def _failure(self, name: str, error: BaseException) -> None:
+    @contextmanager
+    def _supervised(self, name: str) -> Iterator[None]:
+        """Deal with what leaves a stage, except for what has to go on rising."""
         instance = self.instance
-        rising, failure = split(error, closing=instance.engine.closing)
-        if failure is not None:
-            self.failed = self.failed or name not in ("on_stop", "on_deinit")
-            blame(failure, f"in {name} of {instance.name!r}", instance.engine)
-            instance.engine.extension_failed(instance, failure)
-        if rising is error:
-            raise error
-        if rising is not None:
-            raise rising from None
+        try:
+            yield
+        except BaseException as error:
+            rising, failure = split(error, closing=instance.engine.closing)
+            if failure is not None:
+                self.failed = True
+                blame(failure, f"in {name} of {instance.name!r}", instance.engine)
+                if self.trial is None:
+                    instance.engine.extension_failed(instance, failure)
+                else:
+                    self.trial.append(failure)
+            if rising is error:
+                raise
+            if rising is not None:
+                raise rising from None
 
     # Manual control ---------------------------------------------------------------------------
-
-    def _configured(self) -> None:
-        self._manual = self.instance.env._manual_stages()
-        early, self._early = self._early, []
-        for cmd in early:
-            self.trigger(cmd)
 
     async def _wait_trigger(self, stage: str) -> None:
         if self._manual is None or stage not in self._manual:
             return
-        self.awaits_trigger = True
-        self.instance.engine.started_one()
-        try:
-            while stage not in self._triggers:
-                if stage == "start" and self.stop_wanted.is_set():
-                    return
-                self._poked = trio.Event()
-                await self._poked.wait()
-        finally:
-            self.awaits_trigger = False
+        self.stage = f"waiting for the trigger of {stage}"
+        self._is_ready()
+        while stage not in self._triggers:
+            if stage == "start" and self.stop_wanted.is_set():
+                return
+            self._poked = trio.Event()
+            await self._poked.wait()
 
     def _answer(self, stage: str) -> None:
         self._past.add(stage)
@@ -240,14 +293,21 @@ class Life:
         if cmd is not None:
             cmd._path.answer(StatusCode.OK, TRIGGERED)
 
-    def _answer_triggers(self) -> None:
-        for cmd in (*self._early, *self._triggers.values()):
-            cmd._path.answer(StatusCode.ERROR, "The extension has been closed.")
+
+_MACHINERY = tuple(
+    os.path.dirname(file) + os.sep for file in (trio.__file__, os.path.dirname(__file__))
+)
 
 
-def slow_line(task_frames: Any) -> str:
-    """The innermost line of a suspended task, `file:line in function`."""
-    last = ""
-    for frame, line in task_frames:
-        last = f"{frame.f_code.co_filename}:{line} in {frame.f_code.co_name}"
-    return last
+def slow_line(frames: Iterable[tuple[FrameType, int]]) -> str:
+    """The line of user code at which a suspended task is, `file:line in function`.
+
+    Of the innermost frame if all of them are Trio's or ours.
+    """
+    at = last = ""
+    for frame, line in frames:
+        code = frame.f_code
+        last = f"{code.co_filename}:{line} in {code.co_name}"
+        if not code.co_filename.startswith(_MACHINERY):
+            at = last
+    return at or last

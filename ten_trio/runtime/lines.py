@@ -7,7 +7,6 @@ frames} the other.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol
@@ -78,7 +77,7 @@ class Line:
         self.popped = 0
         self.quiet = 0
         self.overshoots = 0
-        self.dropped: Counter[str] = Counter()
+        self.dropped: dict[str, int] = {}
         self.lane: Lane | None = None
         self.context = Context()
         self.table: dict[type[Msg], Starter] = {}
@@ -100,9 +99,9 @@ class Line:
 
     # Room -----------------------------------------------------------------------------------
 
-    def drop(self, cause: str) -> None:
-        """Count one message that nobody will see."""
-        self.dropped[cause] += 1
+    def drop(self, cause: str, number: int = 1) -> None:
+        """Count messages that nobody will see."""
+        self.dropped[cause] = self.dropped.get(cause, 0) + number
 
     def release(self) -> None:
         """Let everyone go on who waits for room here."""

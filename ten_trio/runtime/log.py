@@ -77,7 +77,6 @@ class Logging:
     `ten.log` go by; `fields` are written after the message, or as JSON next to it.
     """
 
-    __slots__ = ()
     _logger: TenLogger | None = None
 
     @property

@@ -46,10 +46,12 @@ class Metadata:
         env = instance.env
         given = env._given_property
         tree = self._from_file() if given is None else given
+        schemas = self.schemas
+        if not tree and not node.property and schemas is None:
+            return
         tree = merge(freeze(tree), freeze(node.property))
         where = f"property of {instance.name!r}"
         tree = resolve_placeholders(tree, os.environ, where)
-        schemas = self.schemas
         if schemas is not None and schemas.property is not None:
             try:
                 tree = schemas.property.check(tree)

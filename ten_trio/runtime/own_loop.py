@@ -143,6 +143,7 @@ class CoreLink:
         self.created = trio.Event()
         self.started = trio.Event()
         self.closed = trio.Event()
+        self.is_unattended = False
         self.closing = False
         self.close_reason = ""
         self.loop: Loop

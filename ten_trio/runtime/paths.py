@@ -377,6 +377,8 @@ class Expiry:
             path for path in (*self._heads(), *self._put_off.values()) if path.deadline <= now
         ]:
             for path in due:
+                if path.queue is None:
+                    continue  # the end of an earlier one of them has ended this one too
                 del path.queue[path.id]
                 path.queue = None
                 self.expired += 1

@@ -44,7 +44,7 @@ class PropertyStore(Properties):
         Raises `WrongTiming`, `InvalidJson`, `InvalidArgument`.
         """
         self._check_thread()
-        if self._instance.engine.lives[self._instance.name].stage != "on_configure":
+        if self._instance.life.stage != "on_configure":
             raise WrongTiming(f"{self._owner()}: Invalid timing to init property.")
         tree = from_json(text)
         if not isinstance(tree, Mapping):
@@ -57,6 +57,13 @@ class PropertyStore(Properties):
         if path.startswith(_APP):
             return self._instance.engine.app.properties.get_property(path[len(_APP) :], default)
         return super().get_property(path, default)
+
+    def is_property_exist(self, path: str) -> bool:
+        """Whether there is something at `path`. Raises `InvalidArgument` for the empty path."""
+        self._check_thread()
+        if path.startswith(_APP):
+            return self._instance.engine.app.properties.is_property_exist(path[len(_APP) :])
+        return super().is_property_exist(path)
 
     def set_property(self, path: str, value: Any) -> None:
         """Set what is at `path`. Raises `SchemaError` and changes nothing if it doesn't fit."""

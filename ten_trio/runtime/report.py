@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import attrs
+
+if TYPE_CHECKING:
+    from .engine import EngineCore
 
 
 @attrs.frozen(kw_only=True)
@@ -61,3 +65,29 @@ class ShutdownReport:
             f"{self.answered_with_error} commands answered with ERROR, {self.dropped} messages dropped"
         )
         return "\n".join([text, *(f"  {name} was at {at}" for name, at in self.slow.items())])
+
+
+def report_of(core: EngineCore) -> ShutdownReport:
+    """The report of an engine that is closed."""
+    extensions = {}
+    for name, instance in core.instances.items():
+        durations = core.lives[name].durations
+        extensions[name] = ExtensionReport(
+            name=name,
+            on_stop=durations.get("on_stop"),
+            on_deinit=durations.get("on_deinit"),
+            answered_with_error=instance.answered_with_error,
+            dropped=dict(instance.data_line.dropped),
+            late_results=instance.late_results,
+            overshoots=instance.data_line.overshoots,
+            slow=core.slow.get(name, ""),
+        )
+    return ShutdownReport(
+        graph_id=core.graph_id,
+        reason=core.close_reason,
+        duration=core.close_duration or 0.0,
+        grace_exhausted=core.exhausted,
+        extensions=extensions,
+        failures=tuple(core.failures),
+        threads=tuple(core.threads.values()),
+    )

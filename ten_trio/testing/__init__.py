@@ -9,12 +9,23 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from .inbox import NotExpected, NotReceived
+from .tester import TESTER, ExtensionTester, open_tester, run_extension_test
+
 if TYPE_CHECKING:
-    from ten_trio.testing.given import trio_given as trio_given
+    from .given import trio_given
 
 _LAZY = {"trio_given": "ten_trio.testing.given"}
 
-__all__ = ["trio_given"]
+__all__ = [
+    "open_tester",
+    "run_extension_test",
+    "ExtensionTester",
+    "NotReceived",
+    "NotExpected",
+    "TESTER",
+    "trio_given",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -295,7 +295,7 @@ def test_refused_names_in_constructors() -> None:
         Data("x", [("a", 1)])  # type: ignore[arg-type]
     with pytest.raises(InvalidType):
         Data("x", {5: 1})  # type: ignore[dict-item]
-    with pytest.raises(InvalidType, match="^a: "):
+    with pytest.raises(InvalidType, match=r"^a: "):
         Data("x", {"a": object()})
 
 
@@ -402,7 +402,9 @@ def test_defaults_are_not_shared() -> None:
 
 def test_errors_name_the_message() -> None:
     msg = Data("text", {"a": "hi"})
-    with pytest.raises(PropertyTypeError, match="^Data 'text': property 'a' is string 'hi', not int8"):
+    with pytest.raises(
+        PropertyTypeError, match=r"^Data 'text': property 'a' is string 'hi', not int8"
+    ):
         msg.get_property_int8("a")
-    with pytest.raises(PropertyNotFound, match="^Data 'text': no property 'b'"):
+    with pytest.raises(PropertyNotFound, match=r"^Data 'text': no property 'b'"):
         msg.get_property("b")

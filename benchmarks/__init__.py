@@ -1,0 +1,28 @@
+"""How fast ten_trio is, as ratios to a raw Trio memory channel: `python -m benchmarks`.
+
+A ratio means the same on a fast machine and on a slow one; microseconds don't.  `harness.py` says how
+it is measured, docs/benchmarks.md how to read it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+BUDGETS: Final[dict[str, float]] = {
+    # x H: one raw hop through a Trio memory channel.
+    "hop/1": 0.35,
+    "hop/64": 0.35,
+    "cmd-host/1": 2.0,
+    "cmd-host/100": 2.0,
+    "cmd-handler/1": 3.5,
+    "cmd-handler/100": 3.5,
+    "stream": 0.35,
+    # x the same without.
+    "waited/1": 1.2,
+    "waited/64": 1.2,
+    # x a bare nursery with as many tasks and channels.
+    "start-stop": 6.0,
+    # KiB.
+    "idle-rss": 48.0,
+}
+"""The most that the median of a case may be, in the case's unit. What isn't here is for information."""

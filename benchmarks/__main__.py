@@ -1,0 +1,230 @@
+"""`python -m benchmarks`: assert the guarantees, measure the cases, print the tables."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+from collections.abc import Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter, thread_time
+from typing import Any
+
+import trio
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+import ten_trio as ten
+
+from . import commands, floor, graphs, guarantees, harness, hop, messages
+
+CASES = [*floor.CASES, *hop.CASES, *commands.CASES, *graphs.CASES, *messages.CASES]
+GUARANTEES = "guarantees"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit code: 1 if a guarantee doesn't hold or a checked budget is exceeded."""
+    args = _parser().parse_args(argv)
+    cases = [case for case in CASES if _wanted(case.name, args.cases)]
+    with_guarantees = _wanted(GUARANTEES, args.cases)
+    if not cases and not with_guarantees:
+        print(f"no case is called like {args.cases}; see --list", file=sys.stderr)
+        return 2
+    if args.list:
+        for case in cases:
+            print(f"{case.name:16} {case.title}")
+        if with_guarantees:
+            print(f"{GUARANTEES:16} assert the guarantees, and measure what each costs")
+        return 0
+    return trio.run(_run, args, cases, with_guarantees)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "cases", nargs="*", help="only the cases whose name contains one of these; default: all"
+    )
+    parser.add_argument("--list", action="store_true", help="print the names of the cases")
+    parser.add_argument(
+        "--quick", action="store_true", help="few rounds of few repetitions: does it all work?"
+    )
+    parser.add_argument("--rounds", type=int, help="default: 9, with --quick 2")
+    parser.add_argument(
+        "--cpu", action="store_true", help="count CPU time of the thread: for a busy machine"
+    )
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write all that was measured")
+    parser.add_argument(
+        "--check", action="store_true", help="exit with 1 if a median exceeds its budget"
+    )
+    parser.add_argument(
+        "--factor",
+        type=float,
+        default=2.0,
+        help="with --check: how many times the budget is still accepted (default: 2)",
+    )
+    return parser
+
+
+def _wanted(name: str, filters: Sequence[str]) -> bool:
+    return not filters or any(text in name for text in filters)
+
+
+async def _run(
+    args: argparse.Namespace, cases: Sequence[harness.Case], with_guarantees: bool
+) -> int:
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    rounds = args.rounds or (2 if args.quick else 9)
+    load_before = os.getloadavg()
+    document: dict[str, Any] = {
+        "python": platform.python_version(),
+        "trio": version("trio"),
+        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
+        "clock": "cpu" if args.cpu else "wall",
+        "rounds": rounds,
+    }
+    console.print(", ".join(f"{key} {value}" for key, value in document.items()))
+    status = 0
+    held: dict[str, str] = {}
+    if with_guarantees:
+        held = await guarantees.check_all()
+        for name, wrong in held.items():
+            line = f"  [red]NOT HELD[/red]  {name}: {escape(wrong)}" if wrong else f"  held  {name}"
+            console.print(line, soft_wrap=True)
+            status |= bool(wrong)
+    async with ten.open_app() as app:
+        clock = thread_time if args.cpu else perf_counter
+        run = harness.Run(app, args.quick, clock)
+        with _progress() as progress:
+            step = partial(progress.advance, progress.add_task("cases", total=rounds * len(cases)))
+            rows = await harness.measure(cases, run, rounds, floor.channel_hop, step)
+        h = [await floor.channel_hop(run) for _ in range(5)]
+        if rows:
+            console.print(_table(rows), _legend(h), sep="\n")
+        whole, costs = None, []
+        if with_guarantees:
+            with _progress() as progress:
+                count = sum(bool(g.changes) for g in guarantees.GUARANTEES) + 1
+                step = partial(
+                    progress.advance, progress.add_task("guarantees", total=rounds * count)
+                )
+                whole, costs = await guarantees.measure_costs(run, rounds, step)
+            console.print(_cost_table(whole, costs))
+    load = f"{load_before[0]:.1f} before, {os.getloadavg()[0]:.1f} after"
+    console.print(f"load average: {load}")
+    if args.check:
+        for row in rows:
+            if row.is_over(args.factor):
+                console.print(f"[red]{row.case.name} is beyond {args.factor:g} x its budget[/red]")
+                status = 1
+    if args.json is not None:
+        document |= {
+            "load": load,
+            "h_seconds": statistics.median(h),
+            "cases": [_as_json(row) for row in rows],
+            "held": {name: not wrong for name, wrong in held.items()},
+            "costs": [
+                {"name": c.name, "shares": c.shares, "seconds": c.seconds}
+                for c in ([] if whole is None else [whole, *costs])
+            ],
+        }
+        args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return status
+
+
+def _progress() -> Progress:
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+def _table(rows: Sequence[harness.Row]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for title, justify in [
+        ("case", "left"),
+        ("what", "left"),
+        ("median", "right"),
+        ("(min - max)", "left"),
+        ("x", "left"),
+        ("time", "right"),
+        ("budget", "right"),
+        ("", "left"),
+    ]:
+        table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for row in rows:
+        case, budget = row.case, row.case.budget
+        verdict = "" if budget is None else "[red]over[/red]" if row.is_over() else "ok"
+        table.add_row(
+            case.name,
+            case.title,
+            _figure(row.median),
+            f"({_figure(min(row.ratios))} - {_figure(max(row.ratios))})",
+            case.unit,
+            _time(statistics.median(row.seconds)) if row.seconds else "",
+            "" if budget is None else f"{budget:g}",
+            verdict,
+        )
+    return table
+
+
+def _legend(h: Sequence[float]) -> str:
+    return f"H, one raw hop through a Trio memory channel: {_time(statistics.median(h))}"
+
+
+def _cost_table(whole: guarantees.Cost, costs: Sequence[guarantees.Cost]) -> Table:
+    hop_seconds = statistics.median(whole.seconds)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("what each guarantee costs", no_wrap=True)
+    for title in ("per hop", "share", "give or take"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_row(whole.name, _time(hop_seconds), "100 %", "")
+    for cost in costs:
+        table.add_row(
+            cost.name,
+            f"{cost.share * hop_seconds * 1e9:.0f} ns",
+            f"{cost.share:.1%}".replace("%", " %"),
+            f"{cost.spread:.1%}".replace("%", " %"),
+        )
+    return table
+
+
+def _as_json(row: harness.Row) -> dict[str, Any]:
+    case = row.case
+    return {
+        "name": case.name,
+        "title": case.title,
+        "unit": case.unit,
+        "budget": case.budget,
+        "median": row.median,
+        "min": min(row.ratios),
+        "max": max(row.ratios),
+        "ratios": row.ratios,
+        "seconds": row.seconds,
+    }
+
+
+def _figure(ratio: float) -> str:
+    return f"{ratio:.3f}" if ratio < 1 else f"{ratio:.2f}" if ratio < 100 else f"{ratio:.0f}"
+
+
+def _time(seconds: float) -> str:
+    for size, unit in (1e-3, "ms"), (1e-6, "us"):
+        if seconds >= size:
+            return f"{seconds / size:.2f} {unit}"
+    return f"{seconds * 1e9:.0f} ns"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,294 @@
+"""What each guarantee costs: the data hop with one of them taken out of a private copy at a time."""
+
+from __future__ import annotations
+
+import random
+import statistics
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from time import thread_time
+from typing import Any
+
+import trio
+
+from ten_trio.runtime import endpoint, env, lanes
+
+from . import checks
+from .harness import Run
+from .hop import ring
+from .private_copy import Edit, StandIn, changed
+
+_drain = lanes.Worker._drain
+_post = endpoint.Endpoint.post
+_send = env.TenEnv.send_data
+
+
+class _Queue:
+    """What a lane needs of a memory channel: a deque, and one task that waits."""
+
+    def __init__(self, owner: Any = None) -> None:
+        self.owner = owner
+        self._queue: deque[Any] = deque()
+        self._task: trio.lowlevel.Task | None = None
+        self._closed = False
+
+    def send_nowait(self, msg: Any) -> None:
+        self._queue.append(msg)
+        if self._task is not None:
+            self._wake()
+
+    def receive_nowait(self) -> Any:
+        if self._queue:
+            return self._queue.popleft()
+        raise trio.EndOfChannel if self._closed else trio.WouldBlock
+
+    async def receive(self) -> Any:
+        while not self._queue:
+            if self._closed:
+                raise trio.EndOfChannel
+            self._task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._abort)
+        return self._queue.popleft()
+
+    def take_all(self) -> list[Any]:
+        taken = [*self._queue]
+        self._queue.clear()
+        return taken
+
+    def close(self) -> None:
+        self._closed = True
+        if self._task is not None:
+            self._wake()
+
+    def _wake(self) -> None:
+        task, self._task = self._task, None
+        assert task is not None
+        trio.lowlevel.reschedule(task)
+
+    def _abort(self, _: object) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+
+@dataclass(frozen=True)
+class Guarantee:
+    """Something the runtime promises: what asserts it, and what to leave out to do without it."""
+
+    name: str
+    check: Callable[[], Awaitable[None]] | None
+    changes: tuple[Edit | StandIn, ...] = ()
+    alone: bool = False
+    """Not among those that are left out all at once: it is in the way of another one."""
+
+
+_HANDLER = """
+    coro = line.table[msg.__class__](line.env, msg)
+    if coro is None:
+        continue
+    context = line.context.copy()
+    trap = context.run(_start, coro, msg)
+"""
+
+GUARANTEES = (
+    # This one first: the others change lines that lie inside.
+    Guarantee(
+        "an exception in a handler is reported",
+        checks.errors_are_reported,
+        (
+            Edit(
+                _drain,
+                "try:\n" + _HANDLER + "except BaseException as error:\n    ...\n",
+                _HANDLER,
+            ),
+        ),
+    ),
+    Guarantee(
+        "each handler has its own context",
+        checks.own_context,
+        (
+            Edit(_drain, "context = line.context.copy()", "context = line.context"),
+            Edit(_drain, "trap = context.run(_start, coro, msg)", "trap = _start(coro, msg)"),
+        ),
+    ),
+    Guarantee(
+        "a handler that waits holds up nobody else",
+        checks.waiting_holds_up_nobody,
+        (
+            Edit(
+                _drain,
+                "trap = context.run(_start, coro, msg)",
+                "context.run(current.set, msg)\nawait coro\ntrap = None",
+            ),
+        ),
+        alone=True,
+    ),
+    Guarantee(
+        "a send knows the message in hand",
+        checks.message_in_hand,
+        (
+            Edit(lanes._start, "current.set(msg)"),
+            Edit(_send, "now = current.get()", "now = data"),
+        ),
+    ),
+    Guarantee(
+        "each receiver has its own message",
+        checks.own_shell,
+        (Edit(_post, "shell = msg._shell()", "shell = msg"),),
+    ),
+    Guarantee(
+        "queues are bounded and counted",
+        checks.bounds,
+        (
+            Edit(
+                _post,
+                """
+                count = line.count + 1
+                if count > line.cap:
+                    ...
+                line.count = count
+                """,
+            ),
+            Edit(
+                _drain,
+                """
+                line.count -= 1
+                line.popped += 1
+                if line.waiters is not None and line.count <= line.low:
+                    ...
+                """,
+            ),
+        ),
+    ),
+    Guarantee(
+        "a nursery left open is reported",
+        checks.open_nurseries_are_reported,
+        (Edit(_drain, "if task.child_nurseries:\n    ...", "pass"),),
+    ),
+    Guarantee(
+        "an env of another thread is refused",
+        checks.threads_are_refused,
+        (Edit(_send, "if get_ident() != self._thread:\n    ..."),),
+    ),
+    Guarantee(
+        "a closed env is refused",
+        checks.closed_is_closed,
+        (Edit(_post, "if self.closed:\n    ..."),),
+    ),
+    Guarantee(
+        "a locked buffer is refused",
+        checks.locked_buffers_stay,
+        (Edit(_post, "if msg._locks:\n    ..."),),
+    ),
+    Guarantee(
+        "other tasks run after a slice",
+        checks.others_run,
+        (
+            Edit(
+                _drain,
+                """
+                left -= 1
+                if not left or (not left & 7 and perf_counter() >= until):
+                    ...
+                """,
+            ),
+        ),
+    ),
+    Guarantee(
+        "an own lane is given up after a while",
+        None,
+        (Edit(_drain, "if own is not None:\n    own.quiet += 1"),),
+    ),
+    Guarantee(
+        "schemas, destinations, conversions (unused here)",
+        None,
+        (
+            Edit(_post, "if self.schemas is not None:\n    ..."),
+            Edit(_post, "if msg._dests:\n    ...\nelse:\n    ...", "hops = routes[msg.name]"),
+            Edit(_post, "if hop.conversion is not None:\n    ..."),
+        ),
+    ),
+    Guarantee(
+        "restarts and inline=False (unused here)",
+        None,
+        (
+            Edit(_drain, "if line.gate is not None and line.gate(msg):\n    ..."),
+            Edit(_drain, "if not line.inline:\n    ..."),
+        ),
+    ),
+    Guarantee(
+        "queues are Trio memory channels",
+        None,
+        (StandIn(lanes, "Lane", _Queue),),
+    ),
+    Guarantee("what one sends to another arrives in order", checks.order),
+)
+
+
+@dataclass
+class Cost:
+    """What was measured without some guarantees."""
+
+    name: str
+    seconds: list[float] = field(default_factory=list)
+    shares: list[float] = field(default_factory=list)
+
+    @property
+    def share(self) -> float:
+        """How much of a hop it is."""
+        return statistics.median(self.shares)
+
+    @property
+    def spread(self) -> float:
+        """Half the distance between the quartiles of the share: how far to trust it."""
+        if len(self.shares) < 3:
+            return float("nan")
+        quartiles = statistics.quantiles(self.shares, n=4)
+        return (quartiles[2] - quartiles[0]) / 2
+
+
+WITH_ALL = "the hop, with everything"
+WITHOUT_ALL = "everything above at once"
+
+
+async def check_all() -> dict[str, str]:
+    """Assert each guarantee in this process: its name, and what is wrong ("" if nothing is)."""
+    found = {}
+    for guarantee in GUARANTEES:
+        if guarantee.check is not None:
+            found[guarantee.name] = ""
+            try:
+                with trio.fail_after(10):
+                    await guarantee.check()
+            except checks.NotHeld as error:
+                found[guarantee.name] = str(error)
+    return found
+
+
+async def measure_costs(
+    run: Run, rounds: int, done: Callable[[], object] = lambda: None
+) -> tuple[Cost, list[Cost]]:
+    """The whole hop, and what is saved without each guarantee.
+
+    In CPU time of the thread: the differences are small, and other processes would hide them.
+    """
+    run = replace(run, clock=thread_time)
+    together = [g for g in GUARANTEES if g.changes and not g.alone]
+    variants: dict[str, Sequence[Edit | StandIn]] = {
+        g.name: g.changes for g in GUARANTEES if g.changes
+    }
+    variants[WITHOUT_ALL] = [change for g in together for change in g.changes]
+    whole = Cost(WITH_ALL)
+    costs = {name: Cost(name) for name in variants}
+    for _ in range(rounds):
+        for name in random.sample(list(variants), len(variants)):
+            before = await ring(run, in_flight=8)
+            with changed(variants[name]):
+                seconds = await ring(run, in_flight=8)
+            after = await ring(run, in_flight=8)
+            full = (before + after) / 2
+            whole.seconds += [before, after]
+            costs[name].seconds.append(seconds)
+            costs[name].shares.append(1 - seconds / full)
+            done()
+    return whole, list(costs.values())
