@@ -79,7 +79,7 @@ def _wanted(name: str, filters: Sequence[str]) -> bool:
 async def _run(
     args: argparse.Namespace, cases: Sequence[harness.Case], with_guarantees: bool
 ) -> int:
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
     rounds = args.rounds or (2 if args.quick else 9)
     load_before = os.getloadavg()
     document: dict[str, Any] = {
@@ -156,8 +156,8 @@ def _table(rows: Sequence[harness.Row]) -> Table:
         ("case", "left"),
         ("what", "left"),
         ("median", "right"),
-        ("(min - max)", "left"),
-        ("x", "left"),
+        ("(min-max)", "left"),
+        ("of", "left"),
         ("time", "right"),
         ("budget", "right"),
         ("", "left"),
@@ -170,7 +170,7 @@ def _table(rows: Sequence[harness.Row]) -> Table:
             case.name,
             case.title,
             _figure(row.median),
-            f"({_figure(min(row.ratios))} - {_figure(max(row.ratios))})",
+            f"({_figure(min(row.ratios))}-{_figure(max(row.ratios))})",
             case.unit,
             _time(statistics.median(row.seconds)) if row.seconds else "",
             "" if budget is None else f"{budget:g}",

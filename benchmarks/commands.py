@@ -97,31 +97,31 @@ async def _stream(run: Run) -> float:
 
 
 CASES = [
-    Case("cmd-host/1", "command and result, host, 1 in flight", partial(_from_host, in_flight=1)),
+    Case("cmd-host/1", "command, host, 1 in flight", partial(_from_host, in_flight=1)),
     Case(
         "cmd-host/100",
-        "command and result, host, 100 in flight",
+        "command, host, 100 in flight",
         partial(_from_host, in_flight=100),
     ),
     Case(
         "cmd-handler/1",
-        "command and result, handler, 1 in flight",
+        "command, handler, 1 in flight",
         partial(_from_handler, in_flight=1),
     ),
     Case(
         "cmd-handler/100",
-        "command and result, handler, 100 in flight",
+        "command, handler, 100 in flight",
         partial(_from_handler, in_flight=100),
     ),
     Case("stream", "one result of a stream of 1,000", _stream),
     Case(
         "own-loop/1",
-        "command and result, own_loop, 1 in flight",
+        "command, own_loop, 1 in flight",
         partial(_from_host, in_flight=1, own_loop=True, n=400),
     ),
     Case(
         "own-loop/100",
-        "command and result, own_loop, 100 in flight",
+        "command, own_loop, 100 in flight",
         partial(_from_host, in_flight=100, own_loop=True),
     ),
 ]

@@ -102,7 +102,7 @@ async def _park(run: Run) -> float:
 CASES = [
     Case("await", "await an empty coroutine", _await),
     Case("deque", "deque: append, popleft", _deque_pair),
-    Case("channel", "memory channel: send_nowait, receive_nowait", _channel_pair),
+    Case("channel", "memory channel: put, get, no switch", _channel_pair),
     Case("checkpoint", "checkpoint", _checkpoint),
     Case("park", "switch to a parked task", _park),
 ]

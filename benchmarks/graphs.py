@@ -143,9 +143,9 @@ CASES = [
         unit="nursery",
         base=_bare_nursery,
     ),
-    _idle_case("idle-rss", "one of 1,000 idle graphs of 5, resident", "rss", "graph"),
-    _idle_case("idle-heap", "the same, Python objects", "heap", "graph"),
-    _idle_case("idle-bare", "one of 1,000 bare nurseries, resident", "rss", "nursery"),
+    _idle_case("idle-rss", "one of 1,000 idle graphs of 5", "rss", "graph"),
+    _idle_case("idle-heap", "the same, Python objects only", "heap", "graph"),
+    _idle_case("idle-bare", "one of 1,000 idle bare nurseries", "rss", "nursery"),
 ]
 
 if __name__ == "__main__":

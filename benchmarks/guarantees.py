@@ -118,7 +118,7 @@ GUARANTEES = (
             Edit(
                 _drain,
                 "trap = context.run(_start, coro, msg)",
-                "context.run(current.set, msg)\nawait coro\ntrap = None",
+                "context.run(current.get)\ncurrent.set(msg)\nawait coro\ntrap = None",
             ),
         ),
         alone=True,
@@ -242,7 +242,7 @@ class Cost:
     def spread(self) -> float:
         """Half the distance between the quartiles of the share: how far to trust it."""
         if len(self.shares) < 3:
-            return float("nan")
+            return max(self.shares) - min(self.shares)
         quartiles = statistics.quantiles(self.shares, n=4)
         return (quartiles[2] - quartiles[0]) / 2
 

@@ -142,7 +142,7 @@ CASES = [
     *(
         Case(
             f"waited/{n}",
-            f"the same after a wait in each handler, {n} in flight",
+            f"after a wait in each handler, {n} in flight",
             partial(ring, in_flight=n, relay=LateRelay),
             unit=f"hop/{n}",
             base=partial(ring, in_flight=n),

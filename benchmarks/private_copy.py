@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 
@@ -87,17 +87,9 @@ def _compile(function: Any, edits: Sequence[Edit]) -> CodeType:
                 f"{textwrap.dedent(edit.old).strip()}"
             )
     ast.fix_missing_locations(tree)
-    filename = f"<private copy of {function.__qualname__}>"
-    module = compile(
-        tree,
-        filename,
-        "exec",
-        flags=__future__.annotations.compiler_flag,
-        dont_inherit=True,
-    )
-    code = next(const for const in module.co_consts if isinstance(const, CodeType))
-    assert isinstance(function, FunctionType)
-    return code
+    name = f"<private copy of {function.__qualname__}>"
+    module = compile(tree, name, "exec", __future__.annotations.compiler_flag, dont_inherit=True)
+    return next(const for const in module.co_consts if isinstance(const, CodeType))
 
 
 def _statements(source: str) -> list[ast.stmt]:

@@ -345,7 +345,9 @@ class EngineCore:
         await self._take_away(self.lives[name])
 
     async def _take_away(self, life: Life) -> None:
-        if not self.closing:
+        if life.done.is_set():
+            self._forget(life)
+        elif not self.closing:
             name = life.instance.name
             self.removed.add(name)
             inward = [e for e in self.routes.edges if (e.dest_app, e.dest) == (self.app.uri, name)]

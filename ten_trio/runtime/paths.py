@@ -78,24 +78,6 @@ class Sending(Collector[CmdResult]):
         # The received command that was sent on, if this is one.
         self.parent = parent
 
-    def take(self, path: OutPath, result: CmdResult) -> Any:
-        """A result of one destination; returns what the sink returns."""
-        final = result.is_final
-        if final:
-            path.close()
-        elif path.queue is not None:
-            # A sign of life: the clock starts again.
-            path.put_off = True
-            path.deadline = trio.current_time() + path.timeout
-        verdict = self.feed(path.index, result, is_ok=result.status is _OK, is_final=final)
-        if verdict is None:
-            return None
-        result, completed = verdict
-        result.is_completed = completed
-        if completed:
-            self.abandon()
-        return self.sink.deliver(result, completed)
-
     def abandon(self) -> None:
         """Nobody wants the results any more: forget the paths and tell the executors."""
         # Without paths it is part of no reference cycle, and needs no garbage collector.
@@ -179,13 +161,28 @@ class OutPath:
         and hand it to the policy. Returns a coroutine if there is one to run."""
         if self.closed:
             return None
-        parent = self.sending.parent
+        sending = self.sending
+        parent = sending.parent
         result._id = self.id if parent is None else parent.id
         result._path = parent
         result.original_cmd_name = self.cmd_name
         result.original_cmd_type = self.cmd_type
         result.seq_id = self.seq_id
-        return self.sending.take(self, result)
+        final = result.is_final
+        if final:
+            self.close()
+        elif self.queue is not None:
+            # A sign of life: the clock starts again.
+            self.put_off = True
+            self.deadline = trio.current_time() + self.timeout
+        verdict = sending.feed(self.index, result, is_ok=result.status is _OK, is_final=final)
+        if verdict is None:
+            return None
+        result, completed = verdict
+        result.is_completed = completed
+        if completed:
+            sending.abandon()
+        return sending.sink.deliver(result, completed)
 
 
 def made_result(status: StatusCode, detail: str, **properties: object) -> CmdResult:

@@ -54,16 +54,7 @@ class PropertyStore(Properties):
     def get_property(self, path: str = "", default: Any = MISSING) -> Any:
         """The value at `path`. Raises `PropertyNotFound` and, for garbage, `InvalidPath`."""
         self._check_thread()
-        if path.startswith(_APP):
-            return self._instance.engine.app.properties.get_property(path[len(_APP) :], default)
         return super().get_property(path, default)
-
-    def is_property_exist(self, path: str) -> bool:
-        """Whether there is something at `path`. Raises `InvalidArgument` for the empty path."""
-        self._check_thread()
-        if path.startswith(_APP):
-            return self._instance.engine.app.properties.is_property_exist(path[len(_APP) :])
-        return super().is_property_exist(path)
 
     def set_property(self, path: str, value: Any) -> None:
         """Set what is at `path`. Raises `SchemaError` and changes nothing if it doesn't fit."""
@@ -81,6 +72,17 @@ class PropertyStore(Properties):
             if isinstance(error, SchemaError):
                 raise SchemaError(f"{self._owner()}: {error}", path=error.path) from error
             raise
+
+    def del_property(self, path: str) -> None:
+        """Remove what is at `path`. Raises `PropertyNotFound`."""
+        self._check_thread()
+        super().del_property(path)
+
+    def _find(self, path: str) -> Any:
+        self._check_thread()
+        if path.startswith(_APP):
+            return self._instance.engine.app.properties._find(path[len(_APP) :])
+        return super()._find(path)
 
     def _check_thread(self) -> None:
         raise NotImplementedError

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import trio
-import trio.testing
 
 from ..errors import CmdTimeout
 from ..graphs import AppProperty, Graph
@@ -200,7 +199,9 @@ class ExtensionTester:
 
     async def settle(self) -> None:
         """Wait until every task waits: for time, a message, a thread or a socket."""
-        await trio.testing.wait_all_tasks_blocked()
+        from trio.testing import wait_all_tasks_blocked  # noqa: PLC0415 - it imports pytest
+
+        await wait_all_tasks_blocked()
 
     async def stop(self) -> ShutdownReport:
         """Close the graph in order. What the extension sends while it stops can be expected after."""

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 import trio
-import trio.testing
 
 T = TypeVar("T")
 
@@ -21,8 +20,9 @@ def run_in_virtual_time(async_fn: Callable[..., Awaitable[T]], *args: Any) -> T:
     Where nothing can ever go on, it raises `trio.TooSlowError` instead of hanging. Threads and sockets
     work in real time all the while, so what waits for them should run in real time too.
     """
-    clock = trio.testing.MockClock(autojump_threshold=0)
-    return trio.run(_until_stuck, async_fn, args, clock=clock)
+    from trio.testing import MockClock  # noqa: PLC0415 - it imports pytest, if that is installed
+
+    return trio.run(_until_stuck, async_fn, args, clock=MockClock(autojump_threshold=0))
 
 
 async def _until_stuck(async_fn: Callable[..., Awaitable[T]], args: tuple[Any, ...]) -> T:

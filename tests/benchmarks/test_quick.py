@@ -1,0 +1,78 @@
+"""The benchmarks work. Nothing here looks at how long anything takes."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+
+from benchmarks import BUDGETS, __main__ as command, checks, guarantees
+from benchmarks.private_copy import DoesNotFit, Edit, changed
+
+ROOT = Path(__file__).parents[2]
+
+REMOVABLE = [g for g in guarantees.GUARANTEES if g.check is not None and g.changes]
+
+
+@pytest.mark.slow
+def test_every_case_gives_a_figure(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--quick", "--rounds", "1", "--json", str(path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures = json.loads(path.read_text())
+    assert [case["name"] for case in figures["cases"]] == [case.name for case in command.CASES]
+    for case in figures["cases"]:
+        assert 0 < case["min"] <= case["median"] <= case["max"] < math.inf, case
+    assert figures["held"]
+    assert all(figures["held"].values()), figures["held"]
+    assert len(figures["costs"]) == 2 + sum(bool(g.changes) for g in guarantees.GUARANTEES)
+    assert figures["load"]
+
+
+def test_every_budget_is_that_of_a_case() -> None:
+    assert set(BUDGETS) <= {case.name for case in command.CASES}
+
+
+@pytest.mark.parametrize("guarantee", REMOVABLE, ids=lambda g: g.name)
+def test_a_guarantee_that_is_left_out_is_missed(guarantee: guarantees.Guarantee) -> None:
+    async def check() -> None:
+        assert guarantee.check is not None
+        with trio.fail_after(10):
+            await guarantee.check()
+
+    with changed(guarantee.changes), pytest.raises(BaseException):  # noqa: B017, PT011
+        trio.run(check)
+    trio.run(check)
+
+
+def test_an_edit_that_does_not_fit_is_an_error() -> None:
+    edit = Edit(checks._hold, "return 'something else'")
+    with pytest.raises(DoesNotFit, match="something else"), changed([edit]):
+        pass
+
+
+def test_check_fails_beyond_the_budget(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--quick", "--rounds", "1", "--check", "construct"]
+    assert command.main(arguments) == 0
+    monkeypatch.setitem(BUDGETS, "construct", 1e-9)
+    assert command.main(arguments) == 1
+    assert "construct is beyond" in capsys.readouterr().out
+
+
+def test_names(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["no-such-case"]) == 2
+    assert command.main(["--list", "hop/"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["hop/1", "hop/64"]
