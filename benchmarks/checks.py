@@ -271,14 +271,13 @@ async def locked_buffers_stay() -> None:
 
     graph = ten.Graph()
     _node(graph, "take", take)
-    try:
-        async with ten.open_app() as app, app.open_graph(graph) as engine:
+    async with ten.open_app() as app, app.open_graph(graph) as engine:
+        try:
             await engine.send_data(data)
-    except ten.MessageLocked:
-        return
-    finally:
-        data.unlock_buf(view)
-    raise NotHeld("a message with a locked buffer was sent")
+        except ten.MessageLocked:
+            data.unlock_buf(view)
+        else:
+            raise NotHeld("a message with a locked buffer was sent")
 
 
 async def others_run() -> None:

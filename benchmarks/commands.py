@@ -88,8 +88,7 @@ async def _stream(run: Run) -> float:
         began = run.clock()
         for _ in range(repeats):
             async with engine.send_cmd_ex(ten.Cmd("go", {"n": n}, dest="stream")) as results:
-                async for result in results:
-                    got.append(result["i"])
+                got += [result["i"] async for result in results]
         seconds = run.clock() - began
     if got != [*range(n)] * repeats:
         raise AssertionError("results are missing, or not in order")

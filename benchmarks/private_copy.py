@@ -1,12 +1,12 @@
 """A private copy of the runtime's hot path with some statements left out, for one measurement.
 
 An edit is written as Python: the statements to find in a function of the package, and those to put in
-their place.  `...` as a whole block stands for any block.  The changed source is compiled and swapped
-in, in this process only; an edit that doesn't fit the source any more is an error.
+their place.  `...` as a whole block stands for any block, and in the new statements for the first that
+was found so.  The changed source is compiled and swapped in, in this process only; an edit that doesn't
+fit the source any more is an error.
 """
 
 from __future__ import annotations
-
 import __future__
 
 import ast
@@ -40,6 +40,11 @@ class StandIn:
 
 class DoesNotFit(Exception):
     """The package's source has changed, and the edit with it has to."""
+
+
+def check_fit(changes: Sequence[Edit | StandIn]) -> None:
+    """Raises `DoesNotFit`."""
+    _compiled(tuple(change for change in changes if isinstance(change, Edit)))
 
 
 @contextmanager
@@ -104,36 +109,37 @@ def _replace(node: ast.AST, old: list[ast.stmt], new: list[ast.stmt]) -> int:
         if not isinstance(block, list):
             continue
         for start in range(len(block) - len(old) + 1):
-            if _is_like(old, block[start : start + len(old)]):
+            blocks: list[list[ast.stmt]] = []
+            if _is_like(old, block[start : start + len(old)], blocks):
                 found += 1
-                block[start : start + len(old)] = new
+                block[start : start + len(old)] = blocks[0] if _is_any_block(new) else new
                 break
         if name == "body" and not block:
             block.append(ast.Pass())
     return found
 
 
-def _is_like(pattern: Any, node: Any) -> bool:
+def _is_like(pattern: Any, node: Any, blocks: list[list[ast.stmt]]) -> bool:
+    """Whether `node` is what `pattern` says; adds to `blocks` what `...` stands for."""
     if isinstance(pattern, list):
         if _is_any_block(pattern) and node:
+            blocks.append(node)
             return True
-        return (
-            isinstance(node, list)
-            and len(pattern) == len(node)
-            and all(map(_is_like, pattern, node))
+        return len(pattern) == len(node) and all(
+            _is_like(each, other, blocks) for each, other in zip(pattern, node, strict=True)
         )
     if isinstance(pattern, ast.AST):
         return type(pattern) is type(node) and all(
-            _is_like(getattr(pattern, name, None), getattr(node, name, None))
+            _is_like(getattr(pattern, name, None), getattr(node, name, None), blocks)
             for name in pattern._fields
         )
     return bool(pattern == node)
 
 
-def _is_any_block(pattern: list[Any]) -> bool:
+def _is_any_block(statements: list[Any]) -> bool:
     return (
-        len(pattern) == 1
-        and isinstance(pattern[0], ast.Expr)
-        and isinstance(pattern[0].value, ast.Constant)
-        and pattern[0].value.value is ...
+        len(statements) == 1
+        and isinstance(statements[0], ast.Expr)
+        and isinstance(statements[0].value, ast.Constant)
+        and statements[0].value.value is ...
     )

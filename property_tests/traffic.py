@@ -193,18 +193,24 @@ class Chatterbox(ten.Extension):
             await self.send(env, kind, [dests[hops % len(dests)]], hops - 1)
         await dawdle(wait)
 
+    def result_line(self, receiver: str) -> str:
+        """Results share the line of the commands, unless those wait for each other."""
+        serial = self.traffic.plan[int(receiver[1:])].cmd_handlers == "serial"
+        return "results" if serial else "commands"
+
     async def on_cmd(self, env: ten.TenEnv, cmd: ten.Cmd) -> None:
         if cmd.name == "ask":
             await dawdle(self.node.waits[0])
             await env.return_result(cmd.ok())
             return
         await self.handle(env, "cmd", cmd)
-        number = self.traffic.note_sent(self.name, [cmd["from"]], "commands")
+        number = self.traffic.note_sent(self.name, [cmd["from"]], self.result_line(cmd["from"]))
         await env.return_result(cmd.ok({"number": number, "from": self.name}))
         self.traffic.end()
 
     async def on_answer(self, env: ten.TenEnv, result: ten.CmdResult, error: None) -> None:
-        self.traffic.note_started(self.name, result["from"], "commands", result["number"])
+        line = self.result_line(self.name)
+        self.traffic.note_started(self.name, result["from"], line, result["number"])
         self.traffic.end()
         await dawdle(self.node.waits[0])
         self.traffic.end()

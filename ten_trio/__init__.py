@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
-from .errors import *  # noqa: F403
+from .errors import *  # noqa: F403 - the whole family; errors.__all__ says what that is
 from .graphs import Graph as Graph
-from .messages import *  # noqa: F403
-from .runtime import *  # noqa: F403
+from .messages import *  # noqa: F403 - likewise
+from .runtime import (
+    Addon as Addon,
+    App as App,
+    Call as Call,
+    Engine as Engine,
+    Extension as Extension,
+    ExtensionNursery as ExtensionNursery,
+    ExtensionReport as ExtensionReport,
+    Limits as Limits,
+    LogLevel as LogLevel,
+    ResultReturnPolicy as ResultReturnPolicy,
+    ShutdownReport as ShutdownReport,
+    Subscription as Subscription,
+    TenEnv as TenEnv,
+    TenEnvProxy as TenEnvProxy,
+    addon as addon,
+    addons as addons,
+    open_app as open_app,
+)
 
 __version__ = "0.1.0"

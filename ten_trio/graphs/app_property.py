@@ -220,6 +220,8 @@ def _uri_problem(uri: str) -> Problem | None:
     if problem := app_problem("uri", uri):
         return problem
     if not _SCHEME.match(uri):
+        if uri.startswith("${env:"):
+            return None  # what it stands for is checked when it is replaced
         return Problem("uri", f'"{uri}" is not a URI', "for example msgpack://127.0.0.1:8001/")
     return None
 

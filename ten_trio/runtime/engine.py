@@ -232,21 +232,25 @@ class EngineCore:
     def compile_routes(self) -> None:
         """Bring every sender's tables up to date with the graph's edges, in place."""
         self.directory.forget()
+        sent: dict[tuple[str, str], list[Edge]] = {}
+        for edge in self.routes.edges:
+            if not edge.source_app or edge.source_app == self.app.uri:
+                sent.setdefault((edge.source, edge.kind), []).append(edge)
         for name, endpoint in [*self.instances.items(), ("", self.host)]:
             endpoint.converts = False
-            self._compile(name, "cmd", endpoint, endpoint.cmd_routes)
-            for kind, routes in endpoint.flow_routes.items():
-                self._compile(name, kind, endpoint, routes)
+            for kind, routes in (("cmd", endpoint.cmd_routes), *endpoint.flow_routes.items()):
+                self._compile(name, kind, sent.get((name, kind), ()), endpoint, routes)
         for name, dest in self._redirects.items():
             if name in self.instances:
                 self.instances[name].redirect = (Hop(self.directory.extension(dest)),)
 
-    def _compile(self, source: str, kind: str, endpoint: Endpoint, routes: Routes) -> None:
+    def _compile(
+        self, source: str, kind: str, edges: Sequence[Edge], endpoint: Endpoint, routes: Routes
+    ) -> None:
         hops: dict[str, list[Hop]] = {}
-        if source:
-            for name, edges in self.routes.table(source, kind).items():
-                hops[name] = [self._hop(edge) for edge in edges]
-                endpoint.converts |= any(edge.conversion for edge in edges)
+        for edge in edges:
+            hops.setdefault(edge.name, []).append(self._hop(edge))
+            endpoint.converts |= edge.conversion is not None
         for exposure in self.graph.exposed:
             exposed_kind, _, direction = exposure.type.rpartition("_")
             if exposed_kind != kind:
@@ -345,11 +349,11 @@ class EngineCore:
         await self._take_away(self.lives[name])
 
     async def _take_away(self, life: Life) -> None:
+        name = life.instance.name
+        self.removed.add(name)
         if life.done.is_set():
             self._forget(life)
         elif not self.closing:
-            name = life.instance.name
-            self.removed.add(name)
             inward = [e for e in self.routes.edges if (e.dest_app, e.dest) == (self.app.uri, name)]
             self.routes.disconnect(inward)
             self.compile_routes()
@@ -359,9 +363,10 @@ class EngineCore:
 
     async def _bound(self, life: Life) -> None:
         # In a task of its own: whoever has asked for the removal may be cancelled.
-        with trio.move_on_after(self.grace):
+        with trio.move_on_after(self.grace) as scope:
             await life.done.wait()
-        life.cancel("the grace of its removal ran out")
+        if scope.cancelled_caught:
+            life.cancel("the grace of its removal ran out")
 
     def _forget(self, life: Life) -> None:
         """An extension that was taken away has ended."""

@@ -44,6 +44,11 @@ class Engine(HostSender):
         """How it ended; None while it runs."""
         return self._core.report
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether it has begun to close, or is closed."""
+        return self._core.closing
+
     def stop(self) -> None:
         """Begin the orderly close, and return at once."""
         self._core.request_close("stopped by its host")

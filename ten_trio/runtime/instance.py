@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from contextvars import copy_context
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -27,7 +28,7 @@ from ..messages import (
     VideoFrame,
 )
 from .endpoint import Endpoint
-from .lines import Line
+from .lines import Line, Starter
 from .paths import InPath, OutPath, Unasked
 from .supervision import blame, split
 
@@ -67,8 +68,13 @@ class Settings:
     @classmethod
     def of(cls, extension: Extension, node: Mapping[str, Any]) -> Settings:
         """The settings of `extension` in a node. Raises `ValueError` or `TypeError`."""
-        own = {name: getattr(extension, name) for name in attrs.fields_dict(cls)}
-        return cls(**{**own, **node})
+        values = {name: getattr(extension, name) for name in attrs.fields_dict(cls)}
+        values.update(node)
+        return _settings(**values)
+
+@lru_cache(maxsize=256)
+def _settings(**values: Any) -> Settings:
+    return Settings(**values)
 
 
 class Instance(Endpoint):
@@ -110,6 +116,17 @@ class Instance(Endpoint):
             cap=limits.pending_cmds,
             hard=limits.pending_cmds,
         )
+        # Results pass whatever the handlers of commands do, or none of these could wait for one.
+        self.result_line = Line(
+            "results",
+            self,
+            None,
+            serial=False,
+            inline=settings.inline,
+            cap=limits.pending_cmds,
+            hard=limits.pending_cmds,
+        )
+        self.result_line.open(group.shared)
         self.equip(extension, settings)
         self.hold()
 
@@ -122,62 +139,39 @@ class Instance(Endpoint):
         extension.name = self.name
         self.env: TenEnv = TenEnv(self)
         self.use_schemas(None)
-        for line in (self.data_line, self.cmd_line):
+        for line in (self.cmd_line, self.result_line):
+            line.target, line.table = self, _FILED
+        for line in (self.data_line, self.cmd_line, self.result_line):
             line.env = self.env
             line.inline = settings.inline
         self.use_context()
 
     def use_context(self) -> None:
         """Handlers start in copies of the context that is current now."""
-        self.data_line.context = self.cmd_line.context = copy_context()
+        context = copy_context()
+        for line in (self.data_line, self.cmd_line, self.result_line):
+            line.context = context
 
     def use_schemas(self, schemas: ApiSchemas | None) -> None:
         """Check messages against `schemas`; without any, handlers are called directly."""
         self.schemas = schemas
-        extension = self.extension
+        line = self.data_line
         if schemas is None:
-            self.data_line.table = {
-                Data: extension.on_data,
-                AudioFrame: extension.on_audio_frame,
-                VideoFrame: extension.on_video_frame,
-            }
+            line.target, line.table = self.extension, _handlers(type(self.extension))
         else:
-            self.data_line.table = dict.fromkeys(
-                (Data, AudioFrame, VideoFrame), self._start_checked_data
-            )
-        self.cmd_line.table = {
-            **dict.fromkeys(_COMMANDS, self._start_cmd),
-            CmdResult: self._start_result,
-        }
+            line.target, line.table = self, _CHECKED
 
     # States of the lines ----------------------------------------------------------------------
 
     def hold(self) -> None:
         """Keep what comes, except results, until `flow`; also what is queued already."""
-        self.data_line.put = self.held.append
-        self.cmd_line.put = self._hold_cmd
-        self.data_line.lane = self.data_line.lane or self.group.shared
-        self.cmd_line.lane = self.cmd_line.lane or self.group.shared
-        self.data_line.gate = self.cmd_line.gate = self._gate_hold
-
-    def _hold_cmd(self, msg: Msg) -> None:
-        if msg.kind == "result":
-            assert self.cmd_line.lane is not None
-            self.cmd_line.lane.send_nowait(msg)
-        else:
-            self.held.append(msg)
-
-    def _gate_hold(self, msg: Msg) -> bool:
-        if msg.kind == "result":
-            return False
-        msg._line.count += 1
-        msg._line.popped -= 1
-        self.held.append(msg)
-        return True
+        self.held.extend(self._take_queued())
+        for line in (self.data_line, self.cmd_line):
+            line.put = self.held.append
+            line.lane = line.lane or self.group.shared
 
     def flow(self) -> None:
         """Let messages through: first those that were kept, in the order of their arrival."""
-        self.data_line.gate = self.cmd_line.gate = None
         for line in (self.data_line, self.cmd_line):
             assert line.lane is not None
             line.open(line.lane)
@@ -187,31 +181,25 @@ class Instance(Endpoint):
 
     def refuse(self) -> None:
         """From `on_deinit` on: commands are answered with ERROR, data is dropped, results pass."""
-        self.data_line.put = self._refuse
-        self.cmd_line.put = self._refuse_cmd
-        self.data_line.gate = self.cmd_line.gate = self._gate_refuse
-        self.data_line.release()
         held, self.held = self.held, deque()
+        held.extend(self._take_queued())
+        self.data_line.put = self.cmd_line.put = self._refuse
         for msg in held:
             self._refuse(msg)
+        self.data_line.release()
+
+    def _take_queued(self) -> list[Msg]:
+        lines = (self.data_line, self.cmd_line)
+        lanes = dict.fromkeys(line.lane for line in lines if line.lane is not None)
+        return [msg for lane in lanes for msg in lane.take(*lines)]
 
     def _refuse(self, msg: Msg) -> None:
         msg._line.count -= 1
         msg._line.popped += 1
         self._turn_away(msg)
 
-    def _refuse_cmd(self, msg: Msg) -> None:
-        if msg.kind == "result":
-            assert self.cmd_line.lane is not None
-            self.cmd_line.lane.send_nowait(msg)
-        else:
-            self._refuse(msg)
-
-    def _gate_refuse(self, msg: Msg) -> bool:
-        if msg.kind == "result":
-            return False
-        self._turn_away(msg)
-        return True
+    def _ignore(self, msg: Msg) -> None:
+        msg._line.count -= 1
 
     def _turn_away(self, msg: Msg) -> None:
         if isinstance(msg, Cmd):
@@ -227,9 +215,9 @@ class Instance(Endpoint):
             assert line.lane is not None
             kept = line.lane.take_all()
             index = next((i for i, msg in enumerate(kept) if msg._line is line), None)
-            if index is None and self.held:
-                self.held.popleft()
-            elif index is not None:
+            if index is None:
+                self.held.remove(next(msg for msg in self.held if msg._line is line))
+            else:
                 del kept[index]
             for msg in kept:
                 line.lane.send_nowait(msg)
@@ -270,7 +258,7 @@ class Instance(Endpoint):
 
     def take_result(self, result: CmdResult) -> None:
         """File a result of a command that was sent from here."""
-        line = self.cmd_line
+        line = self.result_line
         result._line = line
         line.count += 1
         line.put(result)
@@ -416,7 +404,26 @@ class Instance(Endpoint):
         self.closed = True
         self.answered_with_error += self.answer_all(detail)
         self.end_calls(f"The extension {self.name} has been closed.")
+        self.result_line.put = self._ignore
         self.cancel_handlers("the extension is closed")
+
+
+@lru_cache(maxsize=1_024)
+def _handlers(kind: type[Extension]) -> dict[type[Msg], Starter]:
+    return {
+        Data: kind.on_data,
+        AudioFrame: kind.on_audio_frame,
+        VideoFrame: kind.on_video_frame,
+    }
+
+
+_CHECKED: dict[type[Msg], Starter] = dict.fromkeys(
+    (Data, AudioFrame, VideoFrame), Instance._start_checked_data
+)
+_FILED: dict[type[Msg], Starter] = {
+    **dict.fromkeys(_COMMANDS, Instance._start_cmd),
+    CmdResult: Instance._start_result,
+}
 
 
 def _adjust(msg: Any, schema: Any, *, copy: bool = False) -> Any:

@@ -51,6 +51,16 @@ class Lane:
             except (trio.WouldBlock, trio.EndOfChannel):
                 return taken
 
+    def take(self, *lines: Line) -> list[Msg]:
+        """Take out what is queued for `lines`, in order; the rest stays."""
+        taken = []
+        for msg in self.take_all():
+            if msg._line in lines:
+                taken.append(msg)
+            else:
+                self.send_nowait(msg)
+        return taken
+
     def close(self) -> None:
         """Its worker finishes what is left, then ends."""
         self._send_channel.close()
@@ -78,6 +88,8 @@ class Group:
     def _spawn(self, lane: Lane) -> None:
         worker = Worker(self, lane)
         self.workers[worker] = None
+        if self.cancelled:
+            worker.scope.cancel("the group is cancelled")
         self._context.copy().run(self.nursery.start_soon, worker.run)
 
     def hand_over(self, lane: Lane) -> None:
@@ -95,8 +107,8 @@ class Group:
         own = Lane(line)
         self.own[line] = own
         assert line.lane is not None
-        for msg in line.lane.take_all():
-            (own if msg._line is line else line.lane).send_nowait(msg)
+        for msg in line.lane.take(line):
+            own.send_nowait(msg)
         follow = line.put == line.lane.send_nowait
         line.lane = own
         line.quiet = 0
@@ -216,15 +228,13 @@ class Worker:
             line.popped += 1
             if line.waiters is not None and line.count <= line.low:
                 line.release()
-            if line.gate is not None and line.gate(msg):
-                continue
             if not line.inline:
                 await self._start_apart(lane, line, msg)
                 if self.lane is not lane:
                     return
                 continue
             try:
-                coro = line.table[msg.__class__](line.env, msg)
+                coro = line.table[msg.__class__](line.target, line.env, msg)
                 if coro is None:
                     continue
                 context = line.context.copy()
@@ -238,7 +248,7 @@ class Worker:
                 trap = None
             if trap is None:
                 if open_nurseries:
-                    line.owner.handler_leaked(msg)
+                    await self._close_leaks(line, msg)
                 if own is not None:
                     own.quiet += 1
             else:
@@ -266,7 +276,7 @@ class Worker:
             self._leave(lane, line)
         context = line.context.copy()
         try:
-            coro = line.table[msg.__class__](line.env, msg)
+            coro = line.table[msg.__class__](line.target, line.env, msg)
             if coro is None:
                 return
             trap = context.run(_start, coro, msg)
@@ -281,8 +291,24 @@ class Worker:
             await self._finish(line, msg, coro, trap, context)
             return
         if self.task.child_nurseries:
-            line.owner.handler_leaked(msg)
+            await self._close_leaks(line, msg)
         await trio.lowlevel.checkpoint()
+
+    async def _close_leaks(self, line: Line, msg: Msg) -> None:
+        """Close the nurseries that a handler has left open.
+
+        Whoever opened them can't any more, and this task, which has them on its stack of scopes,
+        could neither go on nor end with them.  Trio has no public way to do it.
+        """
+        line.owner.handler_leaked(msg)
+        while nurseries := self.task.child_nurseries:
+            nursery = nurseries[-1]
+            nursery.cancel_scope.cancel("its handler has left it open")
+            error = await nursery._nested_child_finished(None)
+            try:
+                nursery.cancel_scope.__exit__(type(error), error, None)
+            except Exception as error:  # noqa: BLE001 - of its tasks; Cancelled isn't an Exception
+                line.owner.handler_failed(msg, error)
 
     async def _finish(
         self,
@@ -307,7 +333,7 @@ class Worker:
                 raise rising from None
         else:
             if task.child_nurseries:
-                line.owner.handler_leaked(msg)
+                await self._close_leaks(line, msg)
         finally:
             task.context = base
             del line.owner.workers[self]

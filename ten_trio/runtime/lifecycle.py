@@ -214,6 +214,7 @@ class Life:
             self.stage = "running"
             await self.stop_wanted.wait()
         await self._stop()
+        self.stage = "lifespan"
 
     async def _stop(self) -> None:
         self._stop_begun = True

@@ -18,7 +18,8 @@ from ..messages import Loc, Msg
 if TYPE_CHECKING:
     from .lanes import Lane, Worker
 
-Starter = Callable[[Any, Any], Coroutine[Any, Any, object] | None]
+Starter = Callable[[Any, Any, Any], Coroutine[Any, Any, object] | None]
+"""Called with the line's target, its env and a message; returns what there is to run, if anything."""
 
 
 class Owner(Protocol):
@@ -44,7 +45,6 @@ class Line:
         "count",
         "dropped",
         "env",
-        "gate",
         "hard",
         "inline",
         "lane",
@@ -59,6 +59,7 @@ class Line:
         "room_waits",
         "serial",
         "table",
+        "target",
         "waiters",
     )
 
@@ -80,10 +81,10 @@ class Line:
         self.dropped: dict[str, int] = {}
         self.lane: Lane | None = None
         self.context = Context()
+        # What to do with a message, by its class. Plain functions, so that the table can be shared.
         self.table: dict[type[Msg], Starter] = {}
+        self.target: object = None
         self.put: Callable[[Any], object] = self._nowhere
-        # At the head of the line: given a message, says whether it has dealt with it.
-        self.gate: Callable[[Msg], bool] | None = None
         self.waiters: dict[trio.lowlevel.Task, None] | None = None
         # What the handler that holds this (serial) line up is waiting for.
         self.room_waits: dict[Line, int] = {}

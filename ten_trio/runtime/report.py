@@ -34,6 +34,8 @@ class ShutdownReport:
     """How one graph ended."""
 
     graph_id: str
+    graph_name: str = ""
+    """Of a predefined graph."""
     reason: str
     duration: float
     """Seconds from the request to close until everything was closed."""
@@ -84,6 +86,7 @@ def report_of(core: EngineCore) -> ShutdownReport:
         )
     return ShutdownReport(
         graph_id=core.graph_id,
+        graph_name=core.graph_name,
         reason=core.close_reason,
         duration=core.close_duration or 0.0,
         grace_exhausted=core.exhausted,

@@ -291,7 +291,7 @@ async def open_tester(
     redirects = {TESTER: called, called: TESTER}
     async with (
         open_app(app, auto_start=False, limits=limits) as running,
-        running.open_graph(graph, redirects=redirects) as engine,
+        running.open_graph(graph, own_loop=False, redirects=redirects) as engine,
     ):
         tester._engine = engine
         yield tester

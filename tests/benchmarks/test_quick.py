@@ -16,7 +16,12 @@ from benchmarks.private_copy import DoesNotFit, Edit, changed
 
 ROOT = Path(__file__).parents[2]
 
-REMOVABLE = [g for g in guarantees.GUARANTEES if g.check is not None and g.changes]
+# An exception that nobody catches takes the task away that would end the graph: that never ends.
+REMOVABLE = [
+    g
+    for g in guarantees.GUARANTEES
+    if g.check not in (None, checks.errors_are_reported) and g.changes
+]
 
 
 @pytest.mark.slow
@@ -37,6 +42,7 @@ def test_every_case_gives_a_figure(tmp_path: Path) -> None:
     assert figures["held"]
     assert all(figures["held"].values()), figures["held"]
     assert len(figures["costs"]) == 2 + sum(bool(g.changes) for g in guarantees.GUARANTEES)
+    assert not any(cost["unfit"] for cost in figures["costs"]), figures["costs"]
     assert figures["load"]
 
 
@@ -51,7 +57,7 @@ def test_a_guarantee_that_is_left_out_is_missed(guarantee: guarantees.Guarantee)
         with trio.fail_after(10):
             await guarantee.check()
 
-    with changed(guarantee.changes), pytest.raises(BaseException):  # noqa: B017, PT011
+    with changed(guarantee.changes), pytest.raises(checks.NotHeld):
         trio.run(check)
     trio.run(check)
 

@@ -224,12 +224,16 @@ async def test_an_expectation_fails_in_virtual_time(autojump_clock: object) -> N
     async with open_tester(Relay, timeout=3600) as tester:
         await tester.send_data(ten.Data("text"))
         began = trio.current_time()
-        with pytest.raises(NotReceived, match=r"data 'txt' did not come within 3600 s.*'text'") as e:
+        with pytest.raises(
+            NotReceived, match=r"data 'txt' did not come within 3600 s.*'text'"
+        ) as e:
             await tester.expect_data("txt")
         assert e.value.code is ten.ErrorCode.TIMEOUT
         assert isinstance(e.value, AssertionError)
         assert trio.current_time() - began == pytest.approx(3600)
-        with pytest.raises(NotReceived, match=r"^command did not come within 2 s; unread: nothing$"):
+        with pytest.raises(
+            NotReceived, match=r"^command did not come within 2 s; unread: nothing$"
+        ):
             await tester.expect_cmd(within=2)
 
 

@@ -1,0 +1,261 @@
+"""The command line: `ten-trio run`, `check`, `draw` and `version`; also `python -m ten_trio`."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import NoReturn
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from .. import __version__
+from ..errors import ConfigError, GraphError, InvalidJson, MissingExtra, Problem, TenError
+from ..graphs import AppProperty, Graph, flatten, load_app_property, to_mermaid, to_svg
+from ..observe import LogConfigError
+from ..runtime.addons import AppAddons
+from .documents import Document, read_document
+from .running import FAILED, OK, UNUSABLE, Plan, run as run_plan
+from .screens import JsonScreen, PersonScreen, console, lines_of, tell_error
+
+EXIT_CODES = """\b
+Exit codes of `run`:
+  0      every graph ended in order, also when a signal asked for it
+  1      a graph failed or could not be started, or the file has problems
+  2      wrong usage, or a file that can't be read
+  3      closed, but something had to be cancelled when the grace ran out
+  128+N  cancelled by a second signal N: 130 for SIGINT, 143 for SIGTERM
+\b
+Exit codes of the other commands:
+  0      all right
+  1      the file has problems
+  2      wrong usage, or a file that can't be read or written
+"""
+
+_SOURCE = click.Path(exists=True, path_type=Path)
+
+
+@click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Run, check and draw graphs of the TEN framework."""
+
+
+def _document(source: Path, as_json: bool) -> Document:
+    try:
+        return read_document(source)
+    except (ConfigError, InvalidJson) as error:
+        _give_up(error, as_json, source)
+
+
+def _give_up(error: TenError, as_json: bool, source: Path, code: int = UNUSABLE) -> NoReturn:
+    tell_error("; ".join(lines_of(error)), as_json=as_json, file=str(source))
+    raise SystemExit(code)
+
+
+# run --------------------------------------------------------------------------------------------
+
+
+@main.command()
+@click.argument("source", metavar="APP_FOLDER_OR_JSON", type=_SOURCE)
+@click.option(
+    "--graph", "names", multiple=True, metavar="NAME",
+    help="Start this predefined graph, not those with auto_start. May be repeated.",
+)  # fmt: skip
+@click.option(
+    "--grace", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+    help="How long closing may take before what is left is cancelled; 5 by default.",
+)  # fmt: skip
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object per line and event, on stdout."
+)
+def run(source: Path, names: tuple[str, ...], grace: float | None, as_json: bool) -> None:
+    """Run an app or a graph until it ends.
+
+    APP_FOLDER_OR_JSON is an app folder, a property.json, or a JSON file with a graph. An app ends with
+    its last graph, unless its property.json says long_running_mode.
+
+    SIGINT (Ctrl-C) and SIGTERM close everything in order, a second one cancels at once, a third one
+    ends the process. SIGHUP reopens the log files.
+    """
+    document = _document(source, as_json)
+    problems, _ = document.inspect(())
+    if problems:
+        _tell_problems(document, problems, [], as_json)
+        raise SystemExit(FAILED)
+    try:
+        raise SystemExit(run_plan(_plan(document, names, grace, as_json), _screen(as_json)))
+    except (ConfigError, GraphError, LogConfigError) as error:
+        _give_up(error, as_json, source, FAILED)
+
+
+def _screen(as_json: bool) -> JsonScreen | PersonScreen:
+    return JsonScreen() if as_json else PersonScreen()
+
+
+def _plan(document: Document, names: tuple[str, ...], grace: float | None, as_json: bool) -> Plan:
+    if document.app is None:
+        if names:
+            raise click.UsageError(f"--graph: {document.given} is a single graph")
+        (named,) = document.graphs
+        app = AppProperty(base_dir=document.base_dir)
+        return Plan(app, graphs={named.name: named.graph}, grace=grace)
+    app = load_app_property(document.file or document.given, environ=os.environ)
+    for name in names:
+        try:
+            document.choose(name)
+        except GraphError as error:
+            _give_up(error, as_json, document.given)
+    chosen = names or tuple(graph.name for graph in document.graphs if graph.auto_start)
+    if not chosen and not app.long_running_mode:
+        known = ", ".join(graph.name for graph in document.graphs)
+        hint = f"name one with --graph: {known}" if known else "it has no predefined graphs"
+        nothing = Problem("", f"nothing to run: no graph of {document.given} has auto_start", hint)
+        _give_up(GraphError(nothing), as_json, document.given)
+    return Plan(app, predefined=chosen, grace=grace)
+
+
+# check ------------------------------------------------------------------------------------------
+
+
+@main.command()
+@click.argument("source", metavar="GRAPH.json", type=_SOURCE)
+@click.option(
+    "--addons", "listed", multiple=True, metavar="NAME[,NAME...]",
+    help="Addons that there are, besides those found here. May be repeated.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, on stdout.")
+def check(source: Path, listed: tuple[str, ...], as_json: bool) -> None:
+    """List everything that is wrong with a graph, each with its JSON path and a hint.
+
+    GRAPH.json is a JSON file with a graph, a property.json or an app folder. Addons are looked for in the
+    app folder and among those that are installed. One that isn't found is an error in an app folder
+    and with --addons, else a warning.
+    """
+    document = _document(source, as_json)
+    given = {name.strip() for names in listed for name in names.split(",") if name.strip()}
+    problems, unknown = document.inspect(given | AppAddons().known(document.base_dir))
+    if document.is_app or listed:
+        problems, unknown = problems + unknown, []
+    _tell_problems(document, problems, unknown, as_json)
+    raise SystemExit(FAILED if problems else OK)
+
+
+def _tell_problems(
+    document: Document, problems: list[Problem], warnings: list[Problem], as_json: bool
+) -> None:
+    found = [("error", each) for each in problems] + [("warning", each) for each in warnings]
+    if as_json:
+        told = [
+            {"severity": severity, "path": p.path, "message": p.message, "hint": p.hint}
+            for severity, p in found
+        ]
+        content = {
+            "file": str(document.file or document.given),
+            "ok": not problems,
+            "graphs": [graph.name for graph in document.graphs],
+            "problems": told,
+        }
+        click.echo(json.dumps(content, ensure_ascii=False))
+        return
+    out = console(stderr=False)
+    if found:
+        table = Table(show_edge=False, pad_edge=False)
+        for column in ("", "where", "problem", "hint"):
+            table.add_column(column, overflow="fold")
+        for severity, each in found:
+            style = "red" if severity == "error" else "yellow"
+            texts = (Text(each.path), Text(each.message), Text(each.hint, "dim"))
+            table.add_row(Text(severity, style), *texts)
+        out.print(table)
+        out.print()
+    out.print(Text(_verdict(document, len(problems), len(warnings))))
+
+
+def _verdict(document: Document, errors: int, warnings: int) -> str:
+    graphs = ", ".join(_size(each.name, each.graph) for each in document.graphs)
+    counts = [_count(errors, "error")] if errors else ["no errors"]
+    if warnings:
+        counts.append(_count(warnings, "warning"))
+    return f"{document.given}: {', '.join(counts)}. {graphs or 'No graphs'}."
+
+
+def _size(name: str, graph: Graph) -> str:
+    nodes, connections = len(graph.nodes), len(graph.connections)
+    return f"{name} ({_count(nodes, 'node')}, {_count(connections, 'connection')})"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+# draw -------------------------------------------------------------------------------------------
+
+
+@main.command()
+@click.argument("source", metavar="GRAPH.json", type=_SOURCE)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Where to; else stdout."
+)
+@click.option(
+    "--format", "format_", type=click.Choice(["mermaid", "svg"]),
+    help="By default svg for an output that ends in .svg, else mermaid.",
+)  # fmt: skip
+@click.option(
+    "--graph", "name", metavar="NAME", help="Which predefined graph, if there are several."
+)
+@click.option(
+    "--flat", is_flag=True, help="Draw what runs: subgraphs resolved into their extensions."
+)
+def draw(
+    source: Path, output: Path | None, format_: str | None, name: str | None, flat: bool
+) -> None:
+    """Draw a graph, as Mermaid text or as an SVG picture.
+
+    GRAPH.json is a JSON file with a graph, a property.json or an app folder. A faulty graph is drawn as far
+    as it can be read (not with --flat).
+    """
+    document = _document(source, False)
+    if not document.graphs and document.problems:
+        _tell_problems(document, document.problems, [], False)
+        raise SystemExit(FAILED)
+    try:
+        named = document.choose(name)
+    except GraphError as error:
+        _give_up(error, False, source)
+    if document.problems:
+        click.echo(f"ten-trio: {source} has problems: see ten-trio check", err=True)
+    if format_ is None:
+        format_ = "svg" if output is not None and output.suffix == ".svg" else "mermaid"
+    try:
+        graph = flatten(named.graph, document.base_dir) if flat else named.graph
+        text = to_svg(graph, named.name) if format_ == "svg" else to_mermaid(graph)
+    except GraphError as error:
+        _give_up(error, False, source, FAILED)
+    except MissingExtra as error:
+        _give_up(error, False, source)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise click.FileError(str(output), error.strerror or str(error)) from error
+    click.echo(f"drew {named.name} to {output}", err=True)
+
+
+# version ----------------------------------------------------------------------------------------
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(
+        f"ten-trio {__version__} (trio {version_of('trio')}, Python {platform.python_version()})"
+    )
+
+
+__all__ = ["main"]
