@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import attrs
@@ -79,10 +80,15 @@ def _check_parts(loc: Loc) -> None:
 def as_dest(dest: Dest) -> Loc:
     """Return the place that `dest` means. Raises `InvalidLocation`."""
     if isinstance(dest, str):
-        if not dest:
-            raise InvalidLocation("the name of a destination is empty")
-        return Loc("", "", dest)
+        return _near(dest)
     return check_dest(dest)
+
+
+@lru_cache(maxsize=4096)
+def _near(name: str) -> Loc:
+    if not name:
+        raise InvalidLocation("the name of a destination is empty")
+    return Loc("", "", name)
 
 
 def as_dests(dests: Dest | Iterable[Dest] | None) -> tuple[Loc, ...]:

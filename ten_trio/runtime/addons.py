@@ -7,9 +7,8 @@ import importlib.util
 import inspect
 import itertools
 import logging
-import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from functools import lru_cache
 from importlib.metadata import entry_points
@@ -124,7 +123,6 @@ class AppAddons(AddonStore):
     def __init__(self) -> None:
         super().__init__()
         self._prefix = f"ten_trio_app_{next(_app_numbers)}"
-        self._imported: list[str] = []
 
     def find(self, name: str | Callable[..., Any], base_dir: Path | None) -> Addon:
         """The addon of a node. Raises `AddonNotFound`, or what importing its module raises."""
@@ -146,51 +144,40 @@ class AppAddons(AddonStore):
         """Every name that `find` would find."""
         names = self.names() | addons.names()
         names |= {point.name for point in entry_points(group=ENTRY_POINT_GROUP)}
-        for folder in _folders(base_dir):
-            for path in folder.iterdir() if folder.is_dir() else ():
-                if path.is_dir() and _module_of(path) is not None:
-                    names.add(path.name)
-                elif path.suffix == ".py" and not path.name.startswith("_"):
-                    names.add(path.stem)
-        return names
+        return names | {name for name, _ in _modules(base_dir)}
 
     def load_all(self, base_dir: Path | None) -> None:
         """Import every addon of the app's folder (`ten.addon.preload_all`)."""
-        for folder in _folders(base_dir):
-            for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-                if path.is_dir() and _module_of(path) is not None:
-                    self._import(path.name, path)
+        for name, file in _modules(base_dir):
+            self._import(name, file)
 
     def close(self) -> None:
         """Forget the modules that were imported from the app's folder."""
-        for name in self._imported:
-            sys.modules.pop(name, None)
+        for name in [name for name in sys.modules if name.startswith(f"{self._prefix}_")]:
+            del sys.modules[name]
 
     def _from_folder(self, name: str, base_dir: Path) -> Addon | None:
-        if not re.fullmatch(r"\w+", name):
+        file = next((file for known, file in _modules(base_dir) if known == name), None)
+        if file is None:
             return None
-        for folder in _folders(base_dir):
-            if (folder / name).is_dir() and _module_of(folder / name) is not None:
-                self._import(name, folder / name)
-            elif (folder / f"{name}.py").is_file():
-                self._import(name, folder / f"{name}.py")
-        return self.get(name)
+        self._import(name, file)
+        found = self.get(name)
+        if found is None:
+            raise AddonNotFound(f'{file} registers no addon "{name}"')
+        return found
 
-    def _import(self, name: str, path: Path) -> None:
+    def _import(self, name: str, file: Path) -> None:
         module_name = f"{self._prefix}_{name}"
         if module_name in sys.modules:
             return
-        file = path if path.is_file() else _module_of(path)
-        assert file is not None
-        folder = path if path.is_dir() else path.parent
+        folder = file.parent
         spec = importlib.util.spec_from_file_location(
-            module_name, file, submodule_search_locations=[str(folder)] if path.is_dir() else None
+            module_name, file, submodule_search_locations=[str(folder)] if folder.name == name else None
         )
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[module_name] = module
-        self._imported.append(module_name)
         token = _registering.set((self, folder))
         try:
             spec.loader.exec_module(module)
@@ -206,12 +193,15 @@ class AppAddons(AddonStore):
         return self.get(name)
 
 
-def _folders(base_dir: Path | None) -> Iterable[Path]:
-    return () if base_dir is None else [base_dir / folder for folder in _FOLDERS]
-
-
-def _module_of(folder: Path) -> Path | None:
-    return next((folder / name for name in _MODULES if (folder / name).is_file()), None)
+def _modules(base_dir: Path | None) -> Iterator[tuple[str, Path]]:
+    """The addons' modules in an app's folder, by the name that each ought to register."""
+    for folder in () if base_dir is None else [base_dir / name for name in _FOLDERS]:
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if path.is_dir():
+                files = [path / module for module in _MODULES if (path / module).is_file()]
+                yield from [(path.name, file) for file in files[:1]]
+            elif path.suffix == ".py" and not path.name.startswith("_"):
+                yield path.stem, path
 
 
 def _class_dir(factory: Callable[..., Any]) -> Path | None:

@@ -17,7 +17,7 @@ import trio
 
 from ..errors import EngineClosed, GraphError, Problem, StartTimeout, TenError
 from ..graphs import AppProperty, Graph, PredefinedGraph, load_app_property, load_graph_file
-from ..messages import Loc, Msg, Properties, StartGraph, StatusCode, StopGraph
+from ..messages import Data, Loc, Msg, Properties, StartGraph, StatusCode, StopGraph
 from .addons import AppAddons
 from .compiled import CompiledGraphs
 from .engine import EngineCore
@@ -172,14 +172,14 @@ class App:
             "sync_stop_before_deinit": sync_stop,
             "on_failure": on_failure,
             "redirects": redirects,
+            "starter": starter,
         }
         core: EngineCore | CoreLink
         if self.property.one_event_loop_per_engine if own_loop is None else own_loop:
-            core = CoreLink(self, flat, starter=starter, **options)
+            core = CoreLink(self, flat, **options)
         else:
             core = EngineCore(self, flat, loop=self.loop, limits=self.limits, **options)
             core.host = Outside(core)
-            core.host.starter = starter
         self.engines[core.graph_id] = core
         return core
 
@@ -243,6 +243,10 @@ class App:
             del self._singletons[core.graph_name]
         if core.is_unattended and core.report is not None:
             self.reports = [*self.reports[-99:], core.report]
+        if core.failures and core.starter is not None:
+            detail = "; ".join(str(failure) for failure in core.failures)
+            told = Data("ten:graph_failed", {"graph_id": core.graph_id, "detail": detail})
+            self.forward_data(core.starter, told, core)
         ended, self._graph_ended = self._graph_ended, trio.Event()
         ended.set()
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ten_trio.runtime")
 
+_FIRST_ERROR: Final = ResultReturnPolicy.FIRST_ERROR_OR_LAST_OK
+
 UNROUTED: Final = object()
 """What `post` returns for data that no edge takes anywhere."""
 
@@ -85,6 +87,8 @@ class Endpoint:
         """Where everything goes that is sent from here, whatever its name and destinations; for tests."""
         self.unconnected: dict[tuple[str, str], int] = {}
         self.late_results = 0
+        self.timeout: float = engine.limits.path_timeout
+        """Seconds after which a command sent from here expires."""
         self.schemas: ApiSchemas | None = None
 
     # Data and frames --------------------------------------------------------------------------
@@ -130,7 +134,7 @@ class Endpoint:
                     logger.warning("%s: %r to %s dropped: %s", self.loc, msg, hop.line.name, error)
                     continue
             shell._src = loc
-            if shell._turn is None:
+            if turn is not None and shell._turn is None:
                 shell._turn = turn
             shell._line = line = hop.line
             count = line.count + 1
@@ -194,16 +198,16 @@ class Endpoint:
                 f"no edge of the graph takes it anywhere and it names none"
             )
         parent = cmd._path
-        if not isinstance(parent, InPath) or parent.owner is not self:
+        if parent is not None and (parent.__class__ is not InPath or parent.owner is not self):
             parent = None
         if policy is None:
             policy = (
                 ResultReturnPolicy.EACH_OK_AND_ERROR
                 if relay and len(hops) == 1
-                else ResultReturnPolicy.FIRST_ERROR_OR_LAST_OK
+                else _FIRST_ERROR
             )
         if timeout is None:
-            timeout = self.path_timeout
+            timeout = self.timeout
         sending = Sending(self, sink, len(hops), policy, parent)
         if parent is not None:
             if parent.relays is None:
@@ -216,6 +220,8 @@ class Endpoint:
             paths = [OutPath(sending, index, cmd, timeout) for index in range(len(hops))]
             for hop, path in zip(hops, paths, strict=True):
                 self._dispatch(hop, cmd, path, now)
+                if path.closed:
+                    path.abandon()  # one before it has failed at once, and that was the result
         return sending
 
     def _dispatch(self, hop: Hop, cmd: Cmd, path: OutPath, now: Msg | Background) -> None:
@@ -233,11 +239,6 @@ class Endpoint:
         if shell._turn is None:
             shell._turn = now._turn
         hop.receiver.take_cmd(shell, path, hop.result_conversion)
-
-    @property
-    def path_timeout(self) -> float:
-        """Seconds after which a command of this endpoint expires."""
-        return self.engine.limits.path_timeout
 
     def give_back(self, result: CmdResult) -> bool:
         """Return a result of a command that was received here.

@@ -58,6 +58,7 @@ class EngineCore:
         grace: float | None = None,
         sync_stop_before_deinit: bool = False,
         on_failure: Callable[[], object] | None = None,
+        starter: Loc | None = None,
         redirects: Mapping[str, str] | None = None,
     ) -> None:
         self.app = app
@@ -95,6 +96,8 @@ class EngineCore:
         self._redirects = redirects or {}
         self._sync_stop = sync_stop_before_deinit
         self._on_failure = on_failure
+        self.starter = starter
+        """The extension, of another graph, that started this one: what is exposed goes there."""
         self.on_closing: Callable[[], object] | None = None
         self.close_duration: float | None = None
         self._closing = Closing(self)

@@ -220,9 +220,12 @@ class TenEnv(PropertyStore, Logging):
 
     @property
     def nursery(self) -> ExtensionNursery:
-        """For background tasks of this extension; opened at its first use, cancelled after on_stop."""
+        """For background tasks of this extension; opened at its first use, cancelled after on_stop.
+
+        Opened anew after a failure that hasn't ended the extension.
+        """
         self._check_thread()
-        if self._nursery is None:
+        if self._nursery is None or (self._nursery.is_closed and not self._stopped):
             self._check_open()
             if self._stopped:
                 raise EnvClosed(f"{self.name}: env.nursery can't be opened after on_stop")

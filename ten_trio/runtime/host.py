@@ -33,8 +33,6 @@ class Outside(Endpoint):
         super().__init__(engine, GRAPH_PROXY, Loc(engine.loc.app_uri, engine.graph_id, GRAPH_PROXY))
         self.data_line = Outlet("host", self.take_data)
         self.subscriptions: dict[Subscription, None] = {}
-        # The extension, of another graph, that started this one: what is exposed goes there.
-        self.starter: Loc | None = None
         self._handlers: trio.MemorySendChannel[Any] | None = None
         self._handling = trio.CancelScope(shield=True)
         self._handled = trio.Event()
@@ -49,8 +47,8 @@ class Outside(Endpoint):
 
     def take_data(self, msg: Msg) -> str | None:
         """Data that the graph exposes; why it was dropped, if it was."""
-        if self.starter is not None:
-            return self.engine.app.forward_data(self.starter, msg, self.engine)
+        if self.engine.starter is not None:
+            return self.engine.app.forward_data(self.engine.starter, msg, self.engine)
         wanted = [sub for sub in self.subscriptions if sub.wants(msg)]
         if not wanted:
             return "host: not subscribed"
@@ -59,8 +57,8 @@ class Outside(Endpoint):
 
     def take_cmd(self, cmd: Cmd, path: Any, result_conversion: Conversion | None) -> None:
         """A command that the graph exposes, or that names the proxy."""
-        if self.starter is not None:
-            self.engine.app.forward_cmd(self.starter, cmd, path, self.engine)
+        if self.engine.starter is not None:
+            self.engine.app.forward_cmd(self.engine.starter, cmd, path, self.engine)
             return
         wanted = next((sub for sub in self.subscriptions if sub.wants(cmd)), None)
         if wanted is None:

@@ -27,9 +27,10 @@ from ..messages import (
     TriggerLifeCycle,
     VideoFrame,
 )
+from .current import Background
 from .endpoint import Endpoint
 from .lines import Line, Starter
-from .paths import InPath, OutPath, Unasked
+from .paths import InPath, OutPath, State, Unasked
 from .supervision import blame, split
 
 if TYPE_CHECKING:
@@ -94,8 +95,9 @@ class Instance(Endpoint):
         self.life: Life
         self.group = group
         self.workers: dict[Worker, Msg] = {}
+        self.background = Background()
+        """What the lifecycle callbacks run as."""
         self.held: deque[Msg] = deque()
-        self.timeout = engine.limits.path_timeout
         self.answered_with_error = 0
         limits = engine.limits
         self.data_line = Line(
@@ -157,7 +159,8 @@ class Instance(Endpoint):
         self.schemas = schemas
         line = self.data_line
         if schemas is None:
-            line.target, line.table = self.extension, _handlers(type(self.extension))
+            kind: Any = type(self.extension)
+            line.target, line.table = self.extension, _handlers(kind)
         else:
             line.target, line.table = self, _CHECKED
 
@@ -168,22 +171,29 @@ class Instance(Endpoint):
         self.held.extend(self._take_queued())
         for line in (self.data_line, self.cmd_line):
             line.put = self.held.append
+            line.late = self.held.appendleft
             line.lane = line.lane or self.group.shared
+        # The stages until `flow` hold the data up, as a handler that waits does.
+        self.background._line = self.data_line if self.data_line.serial else None
 
     def flow(self) -> None:
         """Let messages through: first those that were kept, in the order of their arrival."""
+        self.background._line = None
         for line in (self.data_line, self.cmd_line):
             assert line.lane is not None
             line.open(line.lane)
+            line.late = None
         held, self.held = self.held, deque()
         for msg in held:
             msg._line.put(msg)
 
     def refuse(self) -> None:
         """From `on_deinit` on: commands are answered with ERROR, data is dropped, results pass."""
+        self.background._line = None
         held, self.held = self.held, deque()
         held.extend(self._take_queued())
         self.data_line.put = self.cmd_line.put = self._refuse
+        self.data_line.late = self.cmd_line.late = self._refuse
         for msg in held:
             self._refuse(msg)
         self.data_line.release()
@@ -203,7 +213,7 @@ class Instance(Endpoint):
 
     def _turn_away(self, msg: Msg) -> None:
         if isinstance(msg, Cmd):
-            if isinstance(msg._path, InPath):
+            if isinstance(msg._path, InPath) and msg._path.state is State.OPEN:
                 self.answered_with_error += 1
                 msg._path.answer(StatusCode.ERROR, GOING)
         else:
@@ -331,6 +341,15 @@ class Instance(Endpoint):
         dropped = 0
         assert line.lane is not None
         queued = line.lane.take_all()
+        waiting = sum(msg._line is line for msg in (*queued, *self.held))
+        if waiting < line.count and most:
+            # The first is on its way to its worker.
+            line.late = self._discard
+            most -= 1
+            line.drop("discarded")
+            handed = 1
+        else:
+            handed = 0
         for msg in queued:
             if msg._line is line and dropped < most:
                 dropped += 1
@@ -344,14 +363,14 @@ class Instance(Endpoint):
         line.drop("discarded", dropped)
         if line.waiters is not None and line.count <= line.low:
             line.release()
-        return dropped
+        return dropped + handed
+
+    def _discard(self, msg: Msg) -> None:
+        msg._line.late = None
+        msg._line.count -= 1
+        msg._line.popped += 1
 
     # Sending ----------------------------------------------------------------------------------
-
-    @property
-    def path_timeout(self) -> float:
-        """Seconds; `ten.path_timeout` of the extension's properties if it has one."""
-        return self.timeout
 
     def check_out(self, msg: Any) -> Any:
         """Check a message against the manifest before it is sent. Raises `SchemaError`."""

@@ -220,6 +220,9 @@ class Worker:
                     return
                 left = limits.slice
                 until = perf_counter() + limits.slice_seconds
+                if msg._line.late is not None:
+                    msg._line.late(msg)
+                    continue
             except trio.EndOfChannel:
                 self.lane = None
                 return
@@ -252,6 +255,7 @@ class Worker:
                 if own is not None:
                     own.quiet += 1
             else:
+                assert coro is not None
                 if lane.owner is not line:
                     self._leave(lane, line)
                 await self._finish(line, msg, coro, trap, context)
@@ -260,7 +264,8 @@ class Worker:
                 left = limits.slice + 1
                 until = perf_counter() + limits.slice_seconds
             left -= 1
-            if not left or (not left & 7 and perf_counter() >= until):
+            # The clock is looked at every eighth time only.
+            if not left & 7 and (not left or perf_counter() >= until):
                 await trio.lowlevel.checkpoint()
                 left = limits.slice
                 until = perf_counter() + limits.slice_seconds
@@ -306,7 +311,7 @@ class Worker:
             nursery.cancel_scope.cancel("its handler has left it open")
             error = await nursery._nested_child_finished(None)
             try:
-                nursery.cancel_scope.__exit__(type(error), error, None)
+                nursery.cancel_scope.__exit__(None if error is None else type(error), error, None)
             except Exception as error:  # noqa: BLE001 - of its tasks; Cancelled isn't an Exception
                 line.owner.handler_failed(msg, error)
 
@@ -336,16 +341,24 @@ class Worker:
                 await self._close_leaks(line, msg)
         finally:
             task.context = base
+            msg._line = None
             del line.owner.workers[self]
+        if self.scope.cancel_called:
+            # That was meant for this handler: none of the next may be hit by it.
+            await trio.lowlevel.checkpoint_if_cancelled()
 
 
 def _start(coro: Coroutine[Any, Any, object], msg: Msg) -> object:
-    """Run a handler up to its first trap, which is returned; None if it finished without one."""
+    """Run a handler up to its first trap, which is returned; None if it finished without one.
+
+    A message that has been handled has no line: tasks that outlive its handler hold up nothing.
+    """
     current.set(msg)
     try:
         return coro.send(None)
     except StopIteration:
         # Caught here, since every frame that it rises through costs as much as a call.
+        msg._line = None
         return None
 
 
@@ -364,7 +377,7 @@ class _Started:
 
     def __await__(self) -> Generator[Any, Any, Any]:
         # It has what `await` uses of a generator.
-        return self  # type: ignore[return-value]
+        return self
 
     def __iter__(self) -> Generator[Any, Any, Any]:
         return self

@@ -129,6 +129,7 @@ class Life:
         """Live, once or (with `on_error="restart"`) several times."""
         instance = self.instance
         self.task = trio.lowlevel.current_task()
+        current.set(instance.background)
         try:
             with self.scope:
                 await self._live()

@@ -48,6 +48,7 @@ class Line:
         "hard",
         "inline",
         "lane",
+        "late",
         "low",
         "name",
         "overshoots",
@@ -85,6 +86,9 @@ class Line:
         self.table: dict[type[Msg], Starter] = {}
         self.target: object = None
         self.put: Callable[[Any], object] = self._nowhere
+        # For a message that a lane had handed to its waiting worker, which hasn't run since, when
+        # the line was held or closed: it is in no queue any more, and not handled yet.
+        self.late: Callable[[Any], object] | None = None
         self.waiters: dict[trio.lowlevel.Task, None] | None = None
         # What the handler that holds this (serial) line up is waiting for.
         self.room_waits: dict[Line, int] = {}

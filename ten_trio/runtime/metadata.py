@@ -56,7 +56,7 @@ class Metadata:
             try:
                 tree = schemas.property.check(tree)
             except SchemaError as error:
-                raise SchemaError(f"{where}: {error}") from error
+                raise SchemaError(f"{where}: {error}", path=error.path) from error
         env._load(tree, None if schemas is None else schemas.property)
         instance.timeout = env._path_timeout(instance.engine.limits.path_timeout)
         instance.use_schemas(schemas)

@@ -42,6 +42,11 @@ class ExtensionNursery:
         return self._scope
 
     @property
+    def is_closed(self) -> bool:
+        """Whether it takes no tasks any more: it was cancelled, or one of them has failed."""
+        return self._closed
+
+    @property
     def child_tasks(self) -> frozenset[trio.lowlevel.Task]:
         """The tasks that are running now."""
         return frozenset() if self._nursery is None else self._nursery.child_tasks
@@ -70,7 +75,12 @@ class ExtensionNursery:
         await self._opened.wait()
         if self._closed or self._nursery is None:
             raise EnvClosed(f"{self._instance.name}: env.nursery is closed")
-        return await self._nursery.start(async_fn, *args, name=name)
+        # The task inherits the context of this one.
+        token = current.set(Background(current.get()))
+        try:
+            return await self._nursery.start(async_fn, *args, name=name)
+        finally:
+            current.reset(token)
 
     async def aclose(self) -> None:
         """Cancel the tasks and wait for them."""

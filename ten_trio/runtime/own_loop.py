@@ -127,12 +127,12 @@ class CoreLink:
         graph_id: str,
         name: str,
         on_failure: Callable[[], object] | None,
-        starter: Loc | None,
+        starter: Loc | None = None,
         **options: Any,
     ) -> None:
         self._app = app
         self._graph = graph
-        self._starter = starter
+        self.starter = starter
         self._options = options
         self._on_failure = on_failure
         self.graph_id = graph_id
@@ -185,11 +185,11 @@ class CoreLink:
             limits=self.limits,
             graph_id=self.graph_id,
             name=self.graph_name,
+            starter=self.starter,
             on_failure=lambda: app_loop.post(self._failed, list(core.failures)),
             **self._options,
         )
         core.host = Outside(core)
-        core.host.starter = self._starter
         core.on_closing = lambda: app_loop.post(self._note_closing, core.close_reason)
         app_loop.post(self._begin, here, core)
         async with trio.open_nursery() as nursery:

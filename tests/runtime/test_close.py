@@ -60,10 +60,8 @@ def busy() -> ten.Graph:
 
 
 def stuck(callback: str, wait: Callable[..., Awaitable[object]]) -> ten.Graph:
-    extension = ten.Extension()
-    setattr(extension, callback, wait)
     graph = ten.Graph()
-    graph.node("stuck", lambda: extension)
+    graph.node("stuck", type("Stuck", (ten.Extension,), {callback: wait}))
     return graph
 
 
@@ -169,11 +167,10 @@ async def test_what_is_no_failure_of_an_extension_rises_and_leaves_nothing(
             if where == "task":
                 env.nursery.start_soon(self.interrupt)
 
-    extension = Interrupted()
     if where != "task":
-        setattr(extension, where.split()[-1], extension.interrupt)
+        setattr(Interrupted, where.split()[-1], Interrupted.interrupt)
     graph = busy()
-    graph.node("interrupted", lambda: extension, on_error="isolate")
+    graph.node("interrupted", Interrupted, on_error="isolate")
     start = trio.current_time()
     with nothing_left(), pytest.RaisesGroup(interrupt, flatten_subgroups=True):
         async with ten.open_app() as app, app.open_graph(graph) as engine:
@@ -204,11 +201,10 @@ async def test_the_report_names_who_is_slow_and_its_line(
             if where == "lifespan":
                 await self.dawdle()
 
-    extension = Slow()
     if where not in ("lifespan", "task"):
-        setattr(extension, where, extension.dawdle)
+        setattr(Slow, where, Slow.dawdle)
     graph = ten.Graph()
-    graph.node("slow", lambda: extension)
+    graph.node("slow", Slow)
     graph.node("quick", ten.Extension)
     start = trio.current_time()
     async with ten.open_app() as app:
@@ -218,8 +214,8 @@ async def test_the_report_names_who_is_slow_and_its_line(
         elif where == "on_data":
             await engine.send_data(ten.Data("x", dest="slow"))
         elif where == "task":
-            extension_env = engine._core.instances["slow"].env
-            extension_env.nursery.start_soon(extension.dawdle)
+            slow = engine._core.instances["slow"]
+            slow.env.nursery.start_soon(Slow.dawdle, slow.extension)
         await trio.testing.wait_all_tasks_blocked()
         report = await app.stop_graph(engine.graph_id)
     assert 5 <= trio.current_time() - start <= 6

@@ -81,10 +81,8 @@ async def test_every_extension_is_created_although_some_fail() -> None:
 @pytest.mark.parametrize("stage", ["on_configure", "on_init", "on_start"])
 async def test_a_stage_that_fails(stage: str) -> None:
     entered = False
-    extension = ten.Extension()
-    setattr(extension, stage, raising(KeyError(stage)))
     graph = ten.Graph()
-    graph.node("a", lambda: extension)
+    graph.node("a", type("Fails", (ten.Extension,), {stage: raising(KeyError(stage))}))
     graph.node("b", Echo)
     with pytest.RaisesGroup(pytest.RaisesExc(KeyError, match=stage)) as caught:
         async with ten.open_app() as app, app.open_graph(graph):
@@ -120,9 +118,7 @@ async def test_start_timeout_names_who_is_late(stage: str, autojump_clock: objec
     async def make() -> ten.Extension:
         if stage == "factory":
             await never()
-        extension = ten.Extension()
-        setattr(extension, stage, never)
-        return extension
+        return type("Slow", (ten.Extension,), {stage: never})()
 
     graph = ten.Graph()
     graph.node("slow", make)
@@ -241,16 +237,14 @@ async def test_a_name_is_given_once_also_at_the_same_time(autojump_clock: object
 async def test_an_extension_that_fails_to_start_is_not_added(stage: str) -> None:
     ended = []
 
-    class Fails(ten.Extension):
+    class Leaves(ten.Extension):
         async def on_deinit(self, env: ten.TenEnv) -> None:
             ended.append(env.name)
 
     def make() -> ten.Extension:
         if stage == "factory":
             raise KeyError(stage)
-        extension = Fails()
-        setattr(extension, stage, raising(KeyError(stage)))
-        return extension
+        return type("Fails", (Leaves,), {stage: raising(KeyError(stage))})()
 
     graph = ten.Graph()
     graph.node("b", Echo)

@@ -10,6 +10,7 @@ import pytest
 import trio
 
 import ten_trio as ten
+from ten_trio.runtime.current import NOTHING
 
 STAGES = ["on_configure", "on_init", "on_start", "on_stop", "on_deinit"]
 
@@ -212,6 +213,35 @@ async def test_in_on_deinit_commands_are_refused_and_data_is_dropped() -> None:
     assert engine.report is not None
     report = engine.report.extensions["it"]
     assert (report.answered_with_error, report.dropped) == (1, {"closing": 1})
+
+
+@pytest.mark.parametrize("kind", ["cmd", "data"])
+async def test_nothing_is_handled_any_more_once_on_deinit_has_begun(kind: str) -> None:
+    """Not even what was on its way to the task that would have handled it."""
+
+    class Brief(ten.Extension):
+        over = False
+
+        async def on_deinit(self, env: ten.TenEnv) -> None:
+            self.over = True
+
+        async def on_cmd(self, env: ten.TenEnv, cmd: ten.Cmd) -> None:
+            assert not self.over
+            await env.return_result(cmd.ok())
+
+        async def on_data(self, env: ten.TenEnv, data: ten.Data) -> None:
+            assert not self.over
+
+    graph = ten.Graph()
+    graph.node("it", Brief)
+    for _ in range(20):  # the order in which tasks run is drawn anew each time
+        async with ten.open_app() as app, app.open_graph(graph) as engine:
+            await trio.testing.wait_all_tasks_blocked()
+            engine.stop()
+            if kind == "cmd":
+                engine._core.host.start(ten.Cmd("x", dest="it"), ten.Call(), NOTHING)
+            else:
+                engine._core.host.post(ten.Data("x", dest="it"), NOTHING)
 
 
 async def test_on_deinit_may_send() -> None:

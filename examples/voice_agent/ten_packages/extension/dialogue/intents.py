@@ -7,11 +7,29 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-_UNITS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_UNITS = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 
 NUMBERS: dict[str, int] = {
     **{word: number for number, word in enumerate(_UNITS)},
@@ -31,11 +49,24 @@ SINGULAR = {
     plural: singular
     for singular, plural in (
         pair.split(":")
-        for pair in (
-            "second:seconds minute:minutes hour:hours day:days week:weeks inch:inches foot:feet "
-            "yard:yards mile:miles centimeter:centimeters meter:meters kilometer:kilometers "
-            "ounce:ounces pound:pounds gram:grams kilogram:kilograms"
-        ).split()
+        for pair in [
+            "second:seconds",
+            "minute:minutes",
+            "hour:hours",
+            "day:days",
+            "week:weeks",
+            "inch:inches",
+            "foot:feet",
+            "yard:yards",
+            "mile:miles",
+            "centimeter:centimeters",
+            "meter:meters",
+            "kilometer:kilometers",
+            "ounce:ounces",
+            "pound:pounds",
+            "gram:grams",
+            "kilogram:kilograms",
+        ]
     )
 }
 """The units by their plurals."""
@@ -94,6 +125,10 @@ def _arithmetic(match: re.Match[str]) -> ToolCall:
     )
 
 
+def _percent(match: re.Match[str]) -> ToolCall:
+    return ToolCall("percent", {"percent": NUMBERS[match[1]], "of": NUMBERS[match[2]]})
+
+
 def _convert(match: re.Match[str]) -> ToolCall:
     wanted, amount, unit = match.groups()
     return ToolCall(
@@ -104,6 +139,10 @@ def _convert(match: re.Match[str]) -> ToolCall:
 def _weather(match: re.Match[str]) -> ToolCall:
     city, day = match.groups()
     return ToolCall("weather", {"city": city, **({"day": day} if day else {})})
+
+
+def _compare(match: re.Match[str]) -> ToolCall:
+    return ToolCall("compare", {"which": match[1], "cities": [match[2], match[3]]})
 
 
 def _signed(match: re.Match[str]) -> int:
@@ -128,20 +167,14 @@ _SHIFT = r"(?P<count>.+) (?P<unit>\w+) (?P<direction>after|before) (?P<start>.+)
 
 def _intents() -> Iterator[tuple[str, Callable[[re.Match[str]], ToolCall]]]:
     yield r"what is (.+) (plus|minus|times|divided by) (.+)", _arithmetic
-    yield (
-        r"what is (.+) percent of (.+)",
-        lambda m: ToolCall("percent", {"percent": NUMBERS[m[1]], "of": NUMBERS[m[2]]}),
-    )
+    yield r"what is (.+) percent of (.+)", _percent
     yield r"what is the square root of (.+)", lambda m: ToolCall("root", {"of": NUMBERS[m[1]]})
     yield r"what is the square of (.+)", lambda m: ToolCall("square", {"of": NUMBERS[m[1]]})
     yield r"is (.+) a prime", lambda m: ToolCall("prime", {"number": NUMBERS[m[1]]})
     yield r"how many (\w+) are in (.+) (\w+)", _convert
     yield r"what is the weather in (\w+)(?: on (\w+))?", _weather
     yield r"what is the forecast for (\w+)", lambda m: ToolCall("forecast", {"city": m[1]})
-    yield (
-        r"is it (warmer|colder) in (\w+) or in (\w+)",
-        lambda m: ToolCall("compare", {"which": m[1], "cities": [m[2], m[3]]}),
-    )
+    yield r"is it (warmer|colder) in (\w+) or in (\w+)", _compare
     yield rf"what day is it {_SHIFT}", _day
     yield rf"what time is it {_SHIFT}", _time
 

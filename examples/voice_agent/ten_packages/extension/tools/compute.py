@@ -20,7 +20,7 @@ _SIZES: dict[str, tuple[str, Fraction]] = {
             "centimeter": "0.01", "meter": "1", "kilometer": "1000",
         },
         "mass": {
-            "ounce": "28.349523125", "pound": "453.59237", "gram": "1", "kilogram": "1000",
+            "pound": "453.59237", "gram": "1", "kilogram": "1000",
         },
     }.items()
     for name, size in units.items()
@@ -36,7 +36,7 @@ CLIMATE: dict[str, int] = {
     "helsinki": 6, "lisbon": 20, "london": 13, "madrid": 19, "moscow": 5, "oslo": 7,
     "paris": 16, "rome": 21, "sydney": 22, "tokyo": 18, "toronto": 9, "vienna": 15,
 }  # fmt: skip
-"""Degrees Celsius on a Monday, made up, and no two alike."""
+"""Degrees Celsius on a Monday, and on the day without a name; made up."""
 
 
 def arithmetic(left: int, operator: str, right: int) -> Iterator[str]:
@@ -92,19 +92,19 @@ def convert(to: str, amount: int, unit: str) -> Iterator[str]:
         yield f"A {unit} can't be measured in {_plural(to)}."
         return
     value = amount * size / wanted
-    is_exact = round(value, 2) == value
     verb = "is" if amount == 1 else "are"
-    about = "" if is_exact else "about "
-    yield (
-        f"{_counted(Fraction(amount), unit)} {verb} {about}{_counted(value, to)}."
-    )
+    answer = _counted(value, to)
+    if 0 < value < Fraction(1, 100):
+        answer = f"less than 0.01 {_plural(to)}"
+    elif round(value, 2) != value:
+        answer = f"about {answer}"
+    yield f"{_counted(Fraction(amount), unit)} {verb} {answer}."
 
 
-def weather(city: str, day: str = "monday") -> Iterator[str]:
+def weather(city: str, day: str = "") -> Iterator[str]:
     """The weather in a city, in three sentences."""
-    degrees, sky = _weather(city, WEEKDAYS.index(day))
-    place, when = city.title(), day.title()
-    yield f"In {place} it is {sky} on {when}."
+    degrees, sky = _weather(city, WEEKDAYS.index(day) if day else 0)
+    yield f"In {city.title()} it is {sky} {f'on {day.title()}' if day else 'today'}."
     yield f"The temperature is {degrees} degrees."
     yield _advice(degrees, sky)
 
@@ -122,7 +122,7 @@ def compare(which: str, cities: list[str]) -> Iterator[str]:
     one, other = sorted(cities, key=CLIMATE.__getitem__, reverse=which == "warmer")
     difference = abs(CLIMATE[one] - CLIMATE[other])
     if difference == 0:
-        yield f"Both are {one.title()}, where it is {CLIMATE[one]} degrees."
+        yield "It is the same in both."
         return
     yield f"It is {which} in {one.title()}."
     yield f"The difference is {_counted(Fraction(difference), 'degree')}."
