@@ -174,7 +174,7 @@ GUARANTEES = (
                 _drain,
                 """
                 left -= 1
-                if not left or (not left & 7 and perf_counter() >= until):
+                if not left & 7 and (not left or perf_counter() >= until):
                     ...
                 """,
             ),

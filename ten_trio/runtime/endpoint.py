@@ -139,9 +139,11 @@ class Endpoint:
             shell._line = line = hop.line
             count = line.count + 1
             if count > line.cap:
-                if count > line.hard and not line.owner.make_room(line):
-                    refused = True
-                    continue
+                if count > line.hard:
+                    if not line.owner.make_room(line):
+                        refused = True
+                        continue
+                    count = line.count + 1
                 if count > level:
                     level = count
                     full = line

@@ -12,6 +12,7 @@ import trio
 
 from ..errors import TenError
 from ..messages import StatusCode
+from .current import current
 from .extension import lifespan_of
 from .supervision import blame, split
 

@@ -209,6 +209,15 @@ class OwnLoopEngine(Engine):
         """Begin the orderly close, and return at once."""
         self._link.request_close("stopped by its host")
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether it has begun to close, or is closed."""
+        return self._link.closing
+
+    async def wait_started(self) -> None:
+        """Until every extension without a manual trigger is back from `on_start`, or the graph closes."""
+        await self._link.wait_started()
+
     async def wait_closed(self) -> Any:
         """Until the graph is closed, for whatever reason; how it ended."""
         await self._link.closed.wait()
