@@ -172,7 +172,9 @@ class AppAddons(AddonStore):
             return
         folder = file.parent
         spec = importlib.util.spec_from_file_location(
-            module_name, file, submodule_search_locations=[str(folder)] if folder.name == name else None
+            module_name,
+            file,
+            submodule_search_locations=[str(folder)] if folder.name == name else None,
         )
         assert spec is not None
         assert spec.loader is not None

@@ -220,9 +220,11 @@ class App:
         core.is_unattended = True
         self._nursery.start_soon(core.run)
         await core.created.wait()
-        if core.failures:
+        if not core.is_created:
             await core.closed.wait()
-            raise BaseExceptionGroup(f"graph {core.title} failed", list(core.failures))
+            if core.failures:
+                raise BaseExceptionGroup(f"graph {core.title} failed", list(core.failures))
+            raise EngineClosed(f"graph {core.title} was closed before it was created")
 
     async def stop_graph(self, graph_id: str) -> ShutdownReport:
         """Close a running graph in order; its report. Raises `GraphError` for an unknown id."""

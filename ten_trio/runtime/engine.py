@@ -87,6 +87,8 @@ class EngineCore:
         self.closing = False
         self.close_reason = ""
         self.created = trio.Event()
+        self.is_created = False
+        """Whether all its extensions could be made."""
         self.closed = trio.Event()
         self._report: ShutdownReport | None = None
         self.nursery: trio.Nursery
@@ -155,6 +157,7 @@ class EngineCore:
         for life in self.lives.values():
             self.start_soon(life.run)
         self.life_ready()
+        self.is_created = len(self.instances) == len(self.graph.nodes)
         self.created.set()
         early, self._early = self._early, []
         for action in early:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -87,8 +87,13 @@ class Outside(Endpoint):
         try:
             # Shielded: they also hear how the graph has ended. It is `ended` that bounds this.
             with self._handling, receive:
-                async for coro in receive:
-                    await self._handle(coro)
+                try:
+                    async for coro in receive:
+                        await self._handle(coro)
+                finally:
+                    with suppress(trio.WouldBlock, trio.EndOfChannel):
+                        while True:  # those that are never called, if it was cut short
+                            receive.receive_nowait().close()
         finally:
             self._handled.set()
 
@@ -269,6 +274,8 @@ class HostSender:
         limit = self._core.limits.host_queue if capacity is None else capacity
         subscription = Subscription(self._outside, names, limit)
         self._outside.subscriptions[subscription] = None
+        if self._outside.closed:
+            subscription.close()
         try:
             yield subscription
         finally:

@@ -161,6 +161,11 @@ class CoreLink:
         """The extensions that haven't started, and where each is."""
         return self.core.late_starters if self._ready else {}
 
+    @property
+    def is_created(self) -> bool:
+        """Whether all its extensions could be made."""
+        return self._ready and self.core.is_created
+
     async def run(self) -> None:
         """The engine's thread, from the app's side."""
         try:

@@ -60,7 +60,9 @@ class PropertyStore(Properties):
         """Set what is at `path`. Raises `SchemaError` and changes nothing if it doesn't fit."""
         self._check_thread()
         if path.startswith(_APP):
-            raise SendRefused(f"{self._owner()}: the app's property {path!r} can't be set from here")
+            raise SendRefused(
+                f"{self._owner()}: the app's property {path!r} can't be set from here"
+            )
         before = self._props, self._shared
         self._props, self._shared = dict(self._props), False
         try:

@@ -61,7 +61,9 @@ class Timers:
         for scope in self._running.values():
             scope.cancel("the graph closes")
 
-    async def _run(self, key: tuple[str | None, int], scope: trio.CancelScope, timer: Timer) -> None:
+    async def _run(
+        self, key: tuple[str | None, int], scope: trio.CancelScope, timer: Timer
+    ) -> None:
         period = timer.timeout_us / 1_000_000
         due = trio.current_time()
         done = 0
@@ -78,7 +80,9 @@ class Timers:
     def _fire(self, timer: Timer) -> bool:
         engine = self._engine
         name = timer._src.extension_name
-        receiver = engine.instances.get(name or "", engine.host if name not in engine.removed else None)
+        receiver = engine.instances.get(
+            name or "", engine.host if name not in engine.removed else None
+        )
         if receiver is None:
             return False
         timeout = Timeout(timer_id=timer.timer_id)

@@ -108,7 +108,9 @@ async def test_each_node_has_an_extension_of_its_own() -> None:
 async def test_what_makes_no_extension_is_named() -> None:
     graph = ten.Graph()
     graph.node("node", lambda: "no extension")
-    with pytest.RaisesGroup(pytest.RaisesExc(TypeError, match=r"made str, not a ten_trio\.Extension")):
+    with pytest.RaisesGroup(
+        pytest.RaisesExc(TypeError, match=r"made str, not a ten_trio\.Extension")
+    ):
         async with ten.open_app() as app, app.open_graph(graph):
             pass
 
@@ -234,9 +236,7 @@ async def test_two_apps_with_an_addon_of_the_same_name(tmp_path: Path) -> None:
         assert await kind_of("mine", two) == "two"
 
 
-async def test_the_first_folder_counts(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_the_first_folder_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(tmp_path, "ten_packages/extension/mine/__init__.py", class_code("first"))
     write(tmp_path, "extensions/mine.py", class_code("second"))
     async with ten.open_app(tmp_path) as app:

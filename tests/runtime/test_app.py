@@ -55,12 +55,12 @@ async def test_from_a_folder_and_from_its_file(tmp_path: Path) -> None:
     for source in (tmp_path, file, str(file)):
         async with ten.open_app(source) as app:
             assert app.uri == "client:me"
-            assert app.base_dir == tmp_path.resolve()
+            assert app.base_dir == tmp_path
 
 
 async def test_a_folder_without_property_json(tmp_path: Path) -> None:
     async with ten.open_app(tmp_path) as app:
-        assert app.base_dir == tmp_path.resolve()
+        assert app.base_dir == tmp_path
 
 
 async def test_a_wrong_property_json_is_a_typed_error(tmp_path: Path) -> None:

@@ -458,6 +458,7 @@ async def test_pending_calls_of_the_host_end() -> None:
         call = engine.start_cmd(ten.Cmd("hold", dest="holds"))
         engine.post_cmd(ten.Cmd("hold", dest="holds"), handler)
         async with engine.messages() as messages:
+            await trio.testing.wait_all_tasks_blocked()
             engine.stop()
             assert [message async for message in messages] == []
     details = [(await call.result()).detail, *heard]

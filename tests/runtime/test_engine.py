@@ -72,7 +72,9 @@ async def test_every_extension_is_created_although_some_fail() -> None:
     graph = ten.Graph()
     for name in "abc":
         graph.node(name, make)
-    with pytest.RaisesGroup(pytest.RaisesExc(KeyError, match="a"), pytest.RaisesExc(KeyError, match="b")):
+    with pytest.RaisesGroup(
+        pytest.RaisesExc(KeyError, match="a"), pytest.RaisesExc(KeyError, match="b")
+    ):
         async with ten.open_app() as app, app.open_graph(graph):
             pass
     assert made == ["a", "b", "c"]
@@ -94,7 +96,9 @@ async def test_a_stage_that_fails(stage: str) -> None:
 async def test_wrong_settings_of_a_node_are_named() -> None:
     graph = ten.Graph()
     graph.node("a", Echo, on_error="explode")
-    with pytest.RaisesGroup(pytest.RaisesExc(ten.GraphError, match=r"nodes\[a\]\.settings.*on_error")):
+    with pytest.RaisesGroup(
+        pytest.RaisesExc(ten.GraphError, match=r"nodes\[a\]\.settings.*on_error")
+    ):
         async with ten.open_app() as app, app.open_graph(graph):
             pass
 

@@ -18,7 +18,7 @@ class Talker(ten.Extension):
             await env.return_result(cmd.ok())
         else:
             result = await env.send_cmd(ten.Cmd("question", {"n": 1}))
-            await env.return_result(cmd.ok(ok=result.ok, detail=result.detail, **dict(result)))
+            await env.return_result(cmd.ok(dict(result), ok=result.ok))
 
 
 class Listener(ten.Extension):

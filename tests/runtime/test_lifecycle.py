@@ -581,7 +581,7 @@ async def test_a_wrong_manual_setting_is_a_typed_error() -> None:
 
 
 def test_callbacks_must_be_async() -> None:
-    with pytest.raises(TypeError, match="Wrong.on_start must be an `async def`"):
+    with pytest.raises(TypeError, match=r"Wrong\.on_start must be an `async def`"):
 
         class Wrong(ten.Extension):
             def on_start(self, env: ten.TenEnv) -> None:  # type: ignore[override]

@@ -135,9 +135,7 @@ async def test_properties_are_adjusted_to_the_manifest(tmp_path: Path) -> None:
 
 
 async def test_properties_that_do_not_fit_the_manifest(tmp_path: Path) -> None:
-    graph = graph_of(
-        tmp_path, manifest=api(**properties(small="int8")), property={"small": 1_000}
-    )
+    graph = graph_of(tmp_path, manifest=api(**properties(small="int8")), property={"small": 1_000})
     with pytest.RaisesGroup(
         pytest.RaisesExc(ten.SchemaError, match=r"property of 'it': .*small")
     ) as caught:
@@ -153,7 +151,7 @@ async def test_what_is_set_later_is_checked_at_once(tmp_path: Path) -> None:
     )
     async with ten.open_app() as app, app.open_graph(graph) as engine:
         env = engine._core.instances["it"].env
-        with pytest.raises(ten.SchemaError, match="extension 'it'.*small"):
+        with pytest.raises(ten.SchemaError, match=r"extension 'it'.*small"):
             env["small"] = 1_000
         assert env["small"] == 5, "nothing has changed"
         env["rate"] = 2
@@ -202,9 +200,9 @@ async def test_incoming_commands_that_do_not_fit_are_answered(tmp_path: Path) ->
 async def test_outgoing_messages_that_do_not_fit_raise(tmp_path: Path) -> None:
     class Sends(ten.Extension):
         async def on_cmd(self, env: ten.TenEnv, cmd: ten.Cmd) -> None:
-            with pytest.raises(ten.SchemaError, match="data 'x'.*n"):
+            with pytest.raises(ten.SchemaError, match=r"data 'x'.*n"):
                 await env.send_data(ten.Data("x", {"n": 1_000}, dest="other"))
-            with pytest.raises(ten.SchemaError, match="cmd 'x'.*n"):
+            with pytest.raises(ten.SchemaError, match=r"cmd 'x'.*n"):
                 await env.send_cmd(ten.Cmd("x", {"n": 1_000}, dest="other"))
             assert await env.send_data(ten.Data("x", {"n": 1}, dest="other"))
             await env.return_result(cmd.ok())

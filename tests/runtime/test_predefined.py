@@ -285,9 +285,7 @@ FAILURES = {
 
 @BY
 @pytest.mark.parametrize("failure", FAILURES)
-async def test_a_start_graph_that_fails_is_answered_with_the_reason(
-    by: str, failure: str
-) -> None:
+async def test_a_start_graph_that_fails_is_answered_with_the_reason(by: str, failure: str) -> None:
     cmd, detail = FAILURES[failure]
     async with ten.open_app(app_of(ECHO)) as app, app.open_graph(forwarding(cmd)) as engine:
         ok, found = await asked(engine, cmd, by)

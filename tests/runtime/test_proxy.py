@@ -56,7 +56,7 @@ async def in_thread(fn: Callable[..., Any], *args: Any) -> Any:
 
 async def until(condition: Callable[[], bool]) -> None:
     with trio.fail_after(5):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what it waits for happens in another thread
             await trio.sleep(0.001)
 
 
