@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import attrs
 import trio
 from hypothesis import strategies as st
@@ -113,10 +115,8 @@ class Conversation:
         """Take an extension out of the graph, unless it is on its way out already."""
 
         async def go() -> None:
-            try:
+            with suppress(ten.GraphError, ten.EngineClosed):
                 await self.engine.remove_extension(name)
-            except (ten.GraphError, ten.EngineClosed):
-                pass
 
         self.nursery.start_soon(go)
 
@@ -132,8 +132,8 @@ class Conversation:
                     result = await sender.start_cmd(cmd, timeout=order.timeout).result()
                 else:
                     async with sender.send_cmd_ex(cmd, timeout=order.timeout) as results:
-                        async for result in results:
-                            pass
+                        async for each in results:
+                            result = each
                 assert result.is_completed
             except ten.EnvClosed:
                 assert self.engine._core.closing

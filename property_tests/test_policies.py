@@ -37,7 +37,9 @@ Seen = tuple[int, int, bool]
 """Destination, number of its result, is_completed."""
 
 
-def visible(arrived: Sequence[tuple[int, int, Answer]], policy: object, dests: int) -> Iterator[Seen]:
+def visible(
+    arrived: Sequence[tuple[int, int, Answer]], policy: object, dests: int
+) -> Iterator[Seen]:
     """What the caller sees of results that arrive in this order."""
     unfinished = set(range(dests))
     newest_of_last: tuple[int, int] | None = None
@@ -59,7 +61,9 @@ def visible(arrived: Sequence[tuple[int, int, Answer]], policy: object, dests: i
 class Executor(ten.Extension):
     """Answers as planned and writes down in which order all of them do."""
 
-    def __init__(self, dest: int, stream: tuple[Answer, ...], log: list[tuple[int, int, Answer]]) -> None:
+    def __init__(
+        self, dest: int, stream: tuple[Answer, ...], log: list[tuple[int, int, Answer]]
+    ) -> None:
         self.dest = dest
         self.stream = stream
         self.log = log

@@ -18,6 +18,8 @@ KINDS = ("cmd", "data", "audio_frame", "video_frame")
 
 # How long a handler waits: not at all (most often), for some turns of the scheduler, for some time.
 waits = st.one_of(st.just(0), st.just(0), st.integers(1, 3), st.sampled_from([0.01, 0.5]))
+either = st.booleans()
+never = st.just(False)
 handlers = st.sampled_from(["serial", "concurrent"])
 limits = st.builds(
     ten.Limits,
@@ -67,8 +69,8 @@ def plans(
     *,
     kinds: Sequence[str] = KINDS,
     waits: st.SearchStrategy[float] = waits,
-    inline: st.SearchStrategy[bool] = st.booleans(),
-    ask: st.SearchStrategy[bool] = st.just(False),
+    inline: st.SearchStrategy[bool] = either,
+    ask: st.SearchStrategy[bool] = never,
     hops: int = 2,
 ) -> tuple[Node, ...]:
     """A few nodes, connected as the destinations of their messages say: mostly in circles."""
@@ -174,7 +176,11 @@ class Chatterbox(ten.Extension):
             cmd = ten.Cmd("m", content, dest=dests)
             env.post_cmd(cmd, self.on_answer, is_streaming_result=True)
         else:
-            message = {"data": ten.Data, "audio_frame": ten.AudioFrame, "video_frame": ten.VideoFrame}
+            message = {
+                "data": ten.Data,
+                "audio_frame": ten.AudioFrame,
+                "video_frame": ten.VideoFrame,
+            }
             await env.send_data(message[kind]("m", content, dest=dests))
 
     async def handle(self, env: ten.TenEnv, kind: str, msg: Any) -> None:

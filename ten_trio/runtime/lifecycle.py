@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os.path
-from collections import deque
 from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,8 @@ import trio
 from ..errors import TenError
 from ..messages import StatusCode
 from .current import current
-from .extension import lifespan_of
+from .extension import Extension, lifespan_of
+from .flag import Flag
 from .supervision import blame, split
 
 if TYPE_CHECKING:
@@ -44,14 +44,14 @@ class Life:
         self._load = load
         self.stage = "created"
         self.scope = trio.CancelScope(shield=True)
-        self.ready = trio.Event()
+        self.ready = Flag()
         """It has come back from `on_start`, waits to be triggered, or is over."""
-        self.stop_wanted = trio.Event()
+        self.stop_wanted = Flag()
         self.stopped = False
         """It is back from `on_stop`, for good."""
         self.waits_for_others = False
         """It is at the barrier before `on_deinit`."""
-        self.done = trio.Event()
+        self.done = Flag()
         self.durations: dict[str, float] = {}
         self.task: trio.lowlevel.Task | None = None
         self.failed = False
@@ -59,13 +59,13 @@ class Life:
         """Takes its failures while the error policy doesn't apply yet: it is just being added."""
         self._stop_begun = False
         self._restarting = False
-        self._restarts: deque[float] = deque()
+        self._restarts: list[float] = []
         # Manual control: stages that wait for a trigger, and the triggers that have come.
         self._manual: frozenset[str] | None = None
         self._triggers: dict[str, TriggerLifeCycle] = {}
         self._early: list[TriggerLifeCycle] = []
-        self._past: set[str] = set()
-        self._poked = trio.Event()
+        self._past: frozenset[str] = frozenset()
+        self._poked = Flag()
 
     # Asked from outside -----------------------------------------------------------------------
 
@@ -82,7 +82,7 @@ class Life:
         if self._restarting or self.stop_wanted.is_set():
             return True
         while self._restarts and self._restarts[0] <= now - limits.restart_window:
-            self._restarts.popleft()
+            del self._restarts[0]
         if len(self._restarts) >= limits.restarts:
             return False
         self._restarts.append(now)
@@ -163,8 +163,8 @@ class Life:
         if not self._restarting:
             return False  # a stop has come in the meantime
         self._restarting = self._stop_begun = self.failed = False
-        self.stop_wanted = trio.Event()
-        self._past.clear()
+        self.stop_wanted = Flag()
+        self._past = frozenset()
         instance.equip(extension, settings)
         return True
 
@@ -190,21 +190,23 @@ class Life:
 
     async def _serve(self) -> None:
         """From `on_init` to `on_stop`, inside the extension's lifespan."""
+        lifespan = lifespan_of(self.instance.extension)
+        if lifespan is None:
+            await self._serve_inside()
+            return
         with self._supervised("lifespan"):
-            async with AsyncExitStack() as lifespan:
-                await self._serve_inside(lifespan)
+            async with AsyncExitStack() as stack:
+                if await self._begin(
+                    "lifespan", lambda env: stack.enter_async_context(lifespan(env))
+                ):
+                    await self._serve_inside()
             if not self._stop_begun and not self.failed:
                 # What the lifespan had opened was cancelled, and it has swallowed that.
                 raise TenError(f"{self.instance.name}: its lifespan ended before on_stop")
 
-    async def _serve_inside(self, stack: AsyncExitStack) -> None:
+    async def _serve_inside(self) -> None:
         instance = self.instance
         extension = instance.extension
-        lifespan = lifespan_of(extension)
-        if lifespan is not None and not await self._begin(
-            "lifespan", lambda env: stack.enter_async_context(lifespan(env))
-        ):
-            return
         instance.use_context()
         instance.flow()
         await self._wait_trigger("start")
@@ -242,6 +244,9 @@ class Life:
 
     async def _stage(self, name: str, callback: Callable[[TenEnv], Awaitable[object]]) -> None:
         self.stage = name
+        if getattr(callback, "__func__", None) in _DEFAULTS:
+            self.durations[name] = 0.0
+            return
         began = trio.current_time()
         with self._supervised(name):
             try:
@@ -287,15 +292,26 @@ class Life:
         while stage not in self._triggers:
             if stage == "start" and self.stop_wanted.is_set():
                 return
-            self._poked = trio.Event()
+            self._poked = Flag()
             await self._poked.wait()
 
     def _answer(self, stage: str) -> None:
-        self._past.add(stage)
+        self._past |= {stage}
         cmd = self._triggers.pop(stage, None)
         if cmd is not None:
             cmd._path.answer(StatusCode.OK, TRIGGERED)
 
+
+# Callbacks that an extension doesn't override do nothing, so they needn't be called either.
+_DEFAULTS = frozenset(
+    {
+        Extension.on_configure,
+        Extension.on_init,
+        Extension.on_start,
+        Extension.on_stop,
+        Extension.on_deinit,
+    }
+)
 
 _MACHINERY = tuple(
     os.path.dirname(file) + os.sep for file in (trio.__file__, os.path.dirname(__file__))

@@ -9,8 +9,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import ten_trio as ten
-from tests.runtime.acting import Callback, acting, answer, opened
 from ten_trio.runtime.lines import Line
+from tests.runtime.acting import Callback, acting, answer, opened
 
 
 class Gated(ten.Extension):
@@ -91,9 +91,10 @@ async def test_a_fan_out_waits_for_the_fullest_of_all() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(sender.run, 10)
             await wait_all_tasks_blocked()
-            assert sender.sent == 3
-            assert len(fast.handled) == 4
-            await slow.let(2)
+            # How many depends on when the first is taken out of the queue.
+            assert sender.sent in (2, 3)
+            assert len(fast.handled) == sender.sent + 1
+            await slow.let(3)
             assert sender.sent > 3
             await slow.let(100)
     assert slow.handled == fast.handled == list(range(10))
@@ -320,7 +321,9 @@ async def test_a_task_that_outlives_its_handler_waits_like_any_other() -> None:
 
 
 @pytest.mark.parametrize("stage", ["on_init", "on_start"])
-async def test_an_extension_may_send_itself_more_than_there_is_room_for_while_it_starts(stage: str, autojump_clock: MockClock) -> None:
+async def test_an_extension_may_send_itself_more_than_there_is_room_for_while_it_starts(
+    stage: str, autojump_clock: MockClock
+) -> None:
     async def fill(env: ten.TenEnv) -> None:
         await Sender(env, env.name).run(10)
 
@@ -335,7 +338,9 @@ async def test_an_extension_may_send_itself_more_than_there_is_room_for_while_it
     assert handled == list(range(10))
 
 
-async def test_two_may_send_each_other_more_than_there_is_room_for_while_they_start(autojump_clock: MockClock) -> None:
+async def test_two_may_send_each_other_more_than_there_is_room_for_while_they_start(
+    autojump_clock: MockClock,
+) -> None:
     async def fill(env: ten.TenEnv) -> None:
         await Sender(env, "b" if env.name == "a" else "a").run(10)
 

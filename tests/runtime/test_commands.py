@@ -99,7 +99,9 @@ async def test_leaving_the_block_of_send_cmd_ex_abandons_the_rest() -> None:
         await told.wait()
 
 
-async def test_start_cmd_keeps_several_in_flight_without_a_nursery(autojump_clock: MockClock) -> None:
+async def test_start_cmd_keeps_several_in_flight_without_a_nursery(
+    autojump_clock: MockClock,
+) -> None:
     async def on_cmd(env: ten.TenEnv, cmd: ten.Cmd) -> None:
         await trio.sleep(cmd["after"])
         await stream(env, cmd)
@@ -111,7 +113,9 @@ async def test_start_cmd_keeps_several_in_flight_without_a_nursery(autojump_cloc
         assert (await fast.result())["number"] == 3
         assert trio.current_time() == 1
         assert not slow.is_completed
-        assert [r["number"] async for r in env.start_cmd(ten.Cmd("go", {"after": 0}), policy=EACH)] == [
+        assert [
+            r["number"] async for r in env.start_cmd(ten.Cmd("go", {"after": 0}), policy=EACH)
+        ] == [
             1,
             2,
             3,
@@ -220,7 +224,9 @@ async def test_a_result_says_which_command_it_answers() -> None:
 async def test_what_cannot_be_sent_raises() -> None:
     async with opened(pair(answer)) as engine:
         env = env_of(engine)
-        with pytest.raises(ten.NotConnected, match="caller: command 'nowhere' has no destination") as no:
+        with pytest.raises(
+            ten.NotConnected, match="caller: command 'nowhere' has no destination"
+        ) as no:
             await env.send_cmd(ten.Cmd("nowhere"))
         assert no.value.code is ten.ErrorCode.MSG_NOT_CONNECTED
         with pytest.raises(ten.NotConnected):
@@ -343,7 +349,9 @@ async def test_every_result_keeps_its_own_properties() -> None:
 
 
 @pytest.mark.parametrize("by_host", [False, True])
-async def test_cancelling_the_wait_abandons_the_command(by_host: bool, autojump_clock: MockClock) -> None:
+async def test_cancelling_the_wait_abandons_the_command(
+    by_host: bool, autojump_clock: MockClock
+) -> None:
     told = trio.Event()
 
     async def on_cmd(env: ten.TenEnv, cmd: ten.Cmd) -> None:
@@ -382,7 +390,9 @@ async def test_cancel_abandoned_cancels_the_handler(autojump_clock: MockClock) -
         assert not stays.is_completed
 
 
-async def test_a_cancelled_handler_leaves_its_worker_fit_for_the_next(autojump_clock: MockClock) -> None:
+async def test_a_cancelled_handler_leaves_its_worker_fit_for_the_next(
+    autojump_clock: MockClock,
+) -> None:
     """Also if it was finishing at that very moment, and the next is handled by the same task."""
     finished: list[int] = []
     gate = trio.Event()
@@ -405,7 +415,9 @@ async def test_a_cancelled_handler_leaves_its_worker_fit_for_the_next(autojump_c
     assert finished == [1, 2]
 
 
-async def test_an_abandoned_command_that_waits_in_the_queue_is_not_begun(autojump_clock: MockClock) -> None:
+async def test_an_abandoned_command_that_waits_in_the_queue_is_not_begun(
+    autojump_clock: MockClock,
+) -> None:
     begun: list[int] = []
 
     async def on_cmd(env: ten.TenEnv, cmd: ten.Cmd) -> None:
@@ -601,7 +613,11 @@ async def test_an_unanswered_command_times_out(by_host: bool, autojump_clock: Mo
     async with opened(pair(never), path_timeout=7) as engine:
         sender = engine if by_host else env_of(engine)
         result = await sender.send_cmd(ten.Cmd("go", dest="callee"))
-        assert (result.detail, result.is_final, result.is_completed) == ("Path timeout.", True, True)
+        assert (result.detail, result.is_final, result.is_completed) == (
+            "Path timeout.",
+            True,
+            True,
+        )
         assert trio.current_time() == 7
         assert not engine._core.instances["callee"].in_paths
 
@@ -609,7 +625,9 @@ async def test_an_unanswered_command_times_out(by_host: bool, autojump_clock: Mo
 async def test_timeouts_of_their_own(autojump_clock: MockClock) -> None:
     async with opened(pair(never)) as engine:
         env = env_of(engine)
-        calls = {seconds: env.start_cmd(ten.Cmd("go"), timeout=seconds) for seconds in (5, 1, 3, 1.5)}
+        calls = {
+            seconds: env.start_cmd(ten.Cmd("go"), timeout=seconds) for seconds in (5, 1, 3, 1.5)
+        }
         for seconds in (1, 1.5, 3, 5):
             await calls[seconds].result()
             assert trio.current_time() == seconds
@@ -637,8 +655,9 @@ async def test_a_partial_result_restarts_the_clock(autojump_clock: MockClock) ->
         assert details == ["", "", "", "", "Path timeout."]
         assert trio.current_time() == 4 * 4 + 5
         # And others with the same timeout still expire in order.
-        talks, silent = env.start_cmd(ten.Cmd("go"), timeout=5), env.start_cmd(
-            ten.Cmd("go", dest="caller"), timeout=5
+        talks, silent = (
+            env.start_cmd(ten.Cmd("go"), timeout=5),
+            env.start_cmd(ten.Cmd("go", dest="caller"), timeout=5),
         )
         await silent.result()
         await talks.result()
@@ -712,8 +731,10 @@ async def test_a_removed_extension_is_terminated() -> None:
 
 
 async def test_a_removed_extension_leaves_nobody_waiting() -> None:
-    graph = pair(lambda env, cmd: trio.sleep_forever())
-    async with opened(graph) as engine:
+    async def on_cmd(env: ten.TenEnv, cmd: ten.Cmd) -> None:
+        await trio.sleep_forever()
+
+    async with opened(pair(on_cmd)) as engine:
         mine = engine.start_cmd(ten.Cmd("go", dest="callee"))
         its = env_of(engine).start_cmd(ten.Cmd("go"))
         await wait_all_tasks_blocked()
@@ -795,7 +816,9 @@ async def test_restarting() -> None:
     async with opened(pair(on_cmd, on_error="restart")) as engine:
         pending = env_of(engine).start_cmd(ten.Cmd("go"))
         await wait_all_tasks_blocked()
-        assert (await env_of(engine).send_cmd(ten.Cmd("other"))).detail.startswith("callee: Runtime")
+        assert (await env_of(engine).send_cmd(ten.Cmd("other"))).detail.startswith(
+            "callee: Runtime"
+        )
         assert (await pending.result()).detail == "restarting"
 
 
@@ -898,7 +921,9 @@ async def test_final_and_completed_for_two_destinations(autojump_clock: MockCloc
     assert await shows({"a": 1, "b": 1}, "send_cmd_ex") == [("a", True, False), ("b", True, True)]
 
 
-async def test_final_and_completed_when_the_first_to_answer_fails(autojump_clock: MockClock) -> None:
+async def test_final_and_completed_when_the_first_to_answer_fails(
+    autojump_clock: MockClock,
+) -> None:
     assert await shows({"a": 1, "b": 1}, "send_cmd", ("a",)) == [("a", True, True)]
     assert await shows({"a": 1, "b": 1}, "send_cmd", ("b",)) == [("b", True, True)]
     assert await shows({"a": 1, "b": 1}, "send_cmd_ex", ("a",)) == [

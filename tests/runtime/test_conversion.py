@@ -8,8 +8,8 @@ import pytest
 from trio.testing import wait_all_tasks_blocked
 
 import ten_trio as ten
-from tests.runtime.acting import acting, opened
 from ten_trio.graphs import Conversion, Dest, Rule
+from tests.runtime.acting import acting, opened
 
 
 def keeping(into: list[tuple[str, str, dict[str, Any]]]) -> type[ten.Extension]:
@@ -169,7 +169,9 @@ async def test_a_relayed_command_is_converted_on_each_leg() -> None:
     graph.node("m", acting(on_cmd=relay))
     graph.node("r", keeping(log))
     first = Conversion((Rule.copied("b", "a"),), result=Conversion((Rule.copied("d", "c"),)))
-    second = Conversion((Rule.copied("answered", "b"),), result=Conversion((Rule.copied("c", "answer"),)))
+    second = Conversion(
+        (Rule.copied("answered", "b"),), result=Conversion((Rule.copied("c", "answer"),))
+    )
     graph.connect("s", Dest("m", conversion=first), cmd="go")
     graph.connect("m", Dest("r", conversion=second), cmd="go")
     async with opened(graph) as engine:

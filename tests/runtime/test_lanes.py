@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar, copy_context
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -10,9 +11,9 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import ten_trio as ten
-from tests.runtime.acting import acting, answer, opened
 from ten_trio.runtime.current import NOTHING
 from ten_trio.runtime.lanes import Group
+from tests.runtime.acting import acting, answer, opened
 
 flavour: ContextVar[str] = ContextVar("flavour", default="none")
 
@@ -370,7 +371,7 @@ async def test_a_drain_lets_others_run_after_every_slice() -> None:
         for _ in range(200):
             engine._core.host.post(ten.Data("d", dest="r"), NOTHING)
         await look()
-    steps = [later - earlier for earlier, later in zip(looks, looks[1:], strict=False)]
+    steps = [later - earlier for earlier, later in pairwise(looks)]
     # Two tasks take turns, but which of them begins a turn is left to chance.
     assert max(steps) <= 2 * 16
     assert len(steps) >= 200 / (2 * 16)

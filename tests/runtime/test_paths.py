@@ -10,9 +10,9 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import ten_trio as ten
-from tests.runtime.acting import acting, opened, stream
 from ten_trio.runtime.instance import Instance
 from ten_trio.runtime.paths import Expiry
+from tests.runtime.acting import acting, opened, stream
 
 
 @attrs.define(eq=False)

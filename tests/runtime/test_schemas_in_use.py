@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 import ten_trio as ten
 from tests.runtime.acting import Callback, acting, opened
@@ -204,16 +204,15 @@ async def test_a_result_that_the_sender_cannot_use_becomes_an_error(folder: Path
     assert result.is_completed
 
 
-async def test_an_error_needs_no_properties(folder: Path) -> None:
-    """Neither one of the executor nor one that the runtime makes."""
-
+async def test_an_error_of_the_runtime_needs_no_properties(
+    folder: Path, autojump_clock: MockClock
+) -> None:
     async def on_cmd(env: ten.TenEnv, cmd: ten.Cmd) -> None:
         if cmd["n"]:
-            await env.return_result(cmd.error("not today"))
+            raise RuntimeError("on purpose")
 
     both = checked(folder, on_cmd=on_cmd)
-    async with opened(graph_of(both, both), path_timeout=0.001) as engine:
-        result = await env_of(engine).send_cmd(ten.Cmd("go", {"n": 1}))
-        assert result.detail == "not today"
-        result = await env_of(engine).send_cmd(ten.Cmd("go", {"n": 0}))
-        assert result.detail == "Path timeout."
+    both.on_error = "isolate"
+    async with opened(graph_of(both, both)) as engine:
+        details = [(await env_of(engine).send_cmd(ten.Cmd("go", {"n": n}))).detail for n in (0, 1)]
+    assert details == ["Path timeout.", "r: RuntimeError: on purpose"]
