@@ -208,6 +208,7 @@ async def cancel_at(variant: Variant, step: int) -> bool:
         Variant(seed=3, slow_close=60, handlers="serial"),
         Variant(seed=4, failing=True),
         Variant(seed=5, failing=True, on_error="restart", cancel_abandoned=True),
+        Variant(seed=6, failing=True, on_error="isolate", inline=False, handlers="serial"),
     ],
     ids=str,
 )

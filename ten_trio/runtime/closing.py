@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..messages import CmdResult
+from .flag import Flag
 from .lifecycle import slow_line
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Closing:
 
     def __init__(self, engine: EngineCore) -> None:
         self._engine = engine
-        self.wanted = trio.Event()
+        self.wanted = Flag()
         self.exhausted = False
         """Whether the grace has run out."""
         self.slow: dict[str, str] = {}

@@ -7,7 +7,7 @@ called is the engine's order, for commands, data, frames and results alike.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..errors import (
@@ -34,7 +34,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ten_trio.runtime")
 
+Routes = Mapping[str, "tuple[Hop, ...]"]
+"""Where the messages of one kind go, by name."""
+
 _FIRST_ERROR: Final = ResultReturnPolicy.FIRST_ERROR_OR_LAST_OK
+
+NO_FLOW: Final[Mapping[str, Routes]] = {"data": {}, "audio_frame": {}, "video_frame": {}}
+"""The tables of an endpoint whose data goes nowhere; shared."""
 
 UNROUTED: Final = object()
 """What `post` returns for data that no edge takes anywhere."""
@@ -63,11 +69,26 @@ class Hop:
         self.result_conversion = None if conversion is None else conversion.result
 
 
-Routes = dict[str, tuple[Hop, ...]]
-
-
 class Endpoint:
     """Sends messages, and gets the results of its commands. Lives in the loop of its engine."""
+
+    __slots__ = (
+        "closed",
+        "cmd_routes",
+        "converts",
+        "engine",
+        "expiry",
+        "flow_routes",
+        "in_paths",
+        "late_results",
+        "loc",
+        "name",
+        "out_paths",
+        "redirect",
+        "schemas",
+        "timeout",
+        "unconnected",
+    )
 
     is_near = False
 
@@ -82,7 +103,7 @@ class Endpoint:
         self.converts = False
         """Whether any edge from here has a conversion."""
         self.cmd_routes: Routes = {}
-        self.flow_routes: dict[str, Routes] = {"data": {}, "audio_frame": {}, "video_frame": {}}
+        self.flow_routes: Mapping[str, Routes] = NO_FLOW
         self.redirect: tuple[Hop, ...] = ()
         """Where everything goes that is sent from here, whatever its name and destinations; for tests."""
         self.unconnected: dict[tuple[str, str], int] = {}
@@ -93,7 +114,7 @@ class Endpoint:
 
     # Data and frames --------------------------------------------------------------------------
 
-    def post(self, msg: Any, now: Msg | Background) -> Line | None | object:
+    def post(self, msg: Any, now: Msg | Background) -> Line | object | None:
         """Send data or a frame to every destination, without waiting.
 
         Returns the fullest destination's line if the sender ought to wait for room in it, `UNROUTED`
@@ -204,9 +225,7 @@ class Endpoint:
             parent = None
         if policy is None:
             policy = (
-                ResultReturnPolicy.EACH_OK_AND_ERROR
-                if relay and len(hops) == 1
-                else _FIRST_ERROR
+                ResultReturnPolicy.EACH_OK_AND_ERROR if relay and len(hops) == 1 else _FIRST_ERROR
             )
         if timeout is None:
             timeout = self.timeout

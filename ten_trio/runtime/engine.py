@@ -13,18 +13,20 @@ import attrs
 import trio
 
 from ..errors import EngineClosed, GraphError, Problem
-from ..graphs import Edge, FlatGraph, FlatNode, RouteManager
+from ..graphs import FlatGraph, FlatNode, RouteManager
 from ..messages import Loc, StatusCode
 from .closing import Closing
 from .current import NOTHING, current
 from .directory import GRAPH_PROXY, NOT_FOUND, Directory
-from .endpoint import Endpoint, Hop, Routes
+from .endpoint import Hop, Routes
+from .flag import Flag
 from .instance import Instance, Settings
 from .lanes import Group
 from .lifecycle import Life
 from .metadata import Metadata
 from .paths import Expiry
 from .report import ShutdownReport, report_of
+from .routing import compile_routes
 from .supervision import blame
 
 if TYPE_CHECKING:
@@ -86,16 +88,16 @@ class EngineCore:
         """Whether no block waits for it, so that somebody else has to tell how it ended."""
         self.closing = False
         self.close_reason = ""
-        self.created = trio.Event()
+        self.created = Flag()
         self.is_created = False
         """Whether all its extensions could be made."""
-        self.closed = trio.Event()
+        self.closed = Flag()
         self._report: ShutdownReport | None = None
         self.nursery: trio.Nursery
         self.directory = Directory(self)
         self.outsides: list[Outside] = []
         self.host: Outside
-        self._redirects = redirects or {}
+        self.redirects = redirects or {}
         self._sync_stop = sync_stop_before_deinit
         self._on_failure = on_failure
         self.starter = starter
@@ -105,8 +107,8 @@ class EngineCore:
         self._closing = Closing(self)
         self._creation = trio.CancelScope()
         self._retired: list[Group] = []
-        self._all_started = trio.Event()
-        self._all_stopped = trio.Event()
+        self._all_started = Flag()
+        self._all_stopped = Flag()
         self._early: list[Callable[[], object]] = []
 
     @property
@@ -153,7 +155,7 @@ class EngineCore:
                     failures.append(error)
         for failure in failures:
             self.fail(failure)
-        self.compile_routes()
+        compile_routes(self)
         for life in self.lives.values():
             self.start_soon(life.run)
         self.life_ready()
@@ -233,46 +235,7 @@ class EngineCore:
         else:
             self.fail(failure)
 
-    # Routes -----------------------------------------------------------------------------------
-
-    def compile_routes(self) -> None:
-        """Bring every sender's tables up to date with the graph's edges, in place."""
-        self.directory.forget()
-        sent: dict[tuple[str, str], list[Edge]] = {}
-        for edge in self.routes.edges:
-            if not edge.source_app or edge.source_app == self.app.uri:
-                sent.setdefault((edge.source, edge.kind), []).append(edge)
-        for name, endpoint in [*self.instances.items(), ("", self.host)]:
-            endpoint.converts = False
-            for kind, routes in (("cmd", endpoint.cmd_routes), *endpoint.flow_routes.items()):
-                self._compile(name, kind, sent.get((name, kind), ()), endpoint, routes)
-        for name, dest in self._redirects.items():
-            if name in self.instances:
-                self.instances[name].redirect = (Hop(self.directory.extension(dest)),)
-
-    def _compile(
-        self, source: str, kind: str, edges: Sequence[Edge], endpoint: Endpoint, routes: Routes
-    ) -> None:
-        hops: dict[str, list[Hop]] = {}
-        for edge in edges:
-            hops.setdefault(edge.name, []).append(self._hop(edge))
-            endpoint.converts |= edge.conversion is not None
-        for exposure in self.graph.exposed:
-            exposed_kind, _, direction = exposure.type.rpartition("_")
-            if exposed_kind != kind:
-                continue
-            if direction == "out" and exposure.extension == source:
-                hops.setdefault(exposure.name, []).append(Hop(self.host))
-            elif direction == "in" and endpoint is self.host:
-                receiver = self.directory.extension(exposure.extension)
-                hops.setdefault(exposure.name, []).append(Hop(receiver))
-        routes.clear()
-        routes.update({name: tuple(found) for name, found in hops.items()})
-
-    def _hop(self, edge: Edge) -> Hop:
-        if edge.dest_app and edge.dest_app != self.app.uri:
-            return Hop(self.directory.app(edge.dest_app, edge.dest), edge.conversion)
-        return Hop(self.directory.extension(edge.dest), edge.conversion)
+    # Messages from other graphs ---------------------------------------------------------------
 
     def when_created(self, action: Callable[[], object]) -> None:
         """Do it now, or as soon as the extensions exist; in the order of the calls."""
@@ -321,7 +284,7 @@ class EngineCore:
         failures: list[Exception] = []
         life.trial = failures
         self.graph = attrs.evolve(self.graph, nodes=(*self.graph.nodes, node))
-        self.compile_routes()
+        compile_routes(self)
         self.start_soon(life.run)
         try:
             await life.ready.wait()
@@ -362,7 +325,7 @@ class EngineCore:
         elif not self.closing:
             inward = [e for e in self.routes.edges if (e.dest_app, e.dest) == (self.app.uri, name)]
             self.routes.disconnect(inward)
-            self.compile_routes()
+            compile_routes(self)
             life.stop()
             self.start_soon(self._bound, life)
         await life.done.wait()
@@ -381,7 +344,7 @@ class EngineCore:
         del self.instances[instance.name], self.lives[instance.name]
         nodes = tuple(node for node in self.graph.nodes if node.name != instance.name)
         self.graph = attrs.evolve(self.graph, nodes=nodes)
-        self.compile_routes()
+        compile_routes(self)
         if not any(other.group is instance.group for other in self.instances.values()):
             instance.group.close()
             del self.groups[instance.group.name]
@@ -392,7 +355,7 @@ class EngineCore:
         """Apply a change to the route manager and compile. All or nothing."""
         self.check_open()
         change()
-        self.compile_routes()
+        compile_routes(self)
 
     def trigger(self, instance: Instance, cmd: TriggerLifeCycle) -> None:
         """A `trigger_life_cycle` command for one extension."""

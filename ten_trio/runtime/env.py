@@ -21,7 +21,7 @@ from .policies import ResultReturnPolicy
 from .properties import PropertyStore
 
 if TYPE_CHECKING:
-    from ..messages import AudioFrame, Cmd, CmdResult, Data, VideoFrame
+    from ..messages import AudioFrame, Cmd, CmdResult, VideoFrame
     from .instance import Instance
     from .proxy import TenEnvProxy
 
@@ -138,9 +138,7 @@ class TenEnv(PropertyStore, Logging):
             sink = RelaySink(self._instance, parent) if relay else DISCARD
         self._instance.start(cmd, sink, now, policy=policy, timeout=timeout, relay=relay)
 
-    def _start(
-        self, cmd: Cmd, policy: ResultReturnPolicy | None, timeout: float | None
-    ) -> Call:
+    def _start(self, cmd: Cmd, policy: ResultReturnPolicy | None, timeout: float | None) -> Call:
         if get_ident() != self._thread:
             self._check_thread()
         call = Call()
@@ -195,15 +193,11 @@ class TenEnv(PropertyStore, Logging):
         )
         return True
 
-    async def send_audio_frame(
-        self, frame: AudioFrame, on_sent: SentHandler | None = None
-    ) -> bool:
+    async def send_audio_frame(self, frame: AudioFrame, on_sent: SentHandler | None = None) -> bool:
         """`send_data` for an audio frame."""
         return await self.send_data(frame, on_sent)
 
-    async def send_video_frame(
-        self, frame: VideoFrame, on_sent: SentHandler | None = None
-    ) -> bool:
+    async def send_video_frame(self, frame: VideoFrame, on_sent: SentHandler | None = None) -> bool:
         """`send_data` for a video frame."""
         return await self.send_data(frame, on_sent)
 

@@ -15,6 +15,7 @@ from .calls import DISCARD, Call, HandlerSink, ResultHandler
 from .current import NOTHING
 from .directory import GRAPH_PROXY, Outlet
 from .endpoint import UNROUTED, Endpoint
+from .flag import Flag
 from .paths import InPath
 from .policies import ResultReturnPolicy
 
@@ -29,13 +30,21 @@ logger = logging.getLogger("ten_trio.runtime")
 class Outside(Endpoint):
     """What the extensions of a graph see of the code that opened it: their `ten:graph_proxy`."""
 
+    __slots__ = (
+        "_handled",
+        "_handlers",
+        "_handling",
+        "data_line",
+        "subscriptions",
+    )
+
     def __init__(self, engine: EngineCore) -> None:
         super().__init__(engine, GRAPH_PROXY, Loc(engine.loc.app_uri, engine.graph_id, GRAPH_PROXY))
         self.data_line = Outlet("host", self.take_data)
         self.subscriptions: dict[Subscription, None] = {}
         self._handlers: trio.MemorySendChannel[Any] | None = None
         self._handling = trio.CancelScope(shield=True)
-        self._handled = trio.Event()
+        self._handled = Flag()
         engine.outsides.append(self)
 
     def _closed_error(self, msg: Msg) -> TenError:

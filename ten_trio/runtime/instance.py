@@ -12,9 +12,9 @@ import attrs
 from ..errors import HandlerLeak, InvalidArgument, SchemaError
 from ..messages import (
     AudioFrame,
+    CloseApp,
     Cmd,
     CmdResult,
-    CloseApp,
     Data,
     Loc,
     Msg,
@@ -72,6 +72,7 @@ class Settings:
         values.update(node)
         return _settings(**values)
 
+
 @lru_cache(maxsize=256)
 def _settings(**values: Any) -> Settings:
     return Settings(**values)
@@ -79,6 +80,22 @@ def _settings(**values: Any) -> Settings:
 
 class Instance(Endpoint):
     """One extension in one graph."""
+
+    __slots__ = (
+        "__weakref__",
+        "answered_with_error",
+        "background",
+        "cmd_line",
+        "data_line",
+        "env",
+        "extension",
+        "group",
+        "held",
+        "life",
+        "result_line",
+        "settings",
+        "workers",
+    )
 
     is_near = True
 
@@ -240,9 +257,7 @@ class Instance(Endpoint):
 
     # Receiving --------------------------------------------------------------------------------
 
-    def take_cmd(
-        self, cmd: Cmd, path: OutPath | Any, result_conversion: Conversion | None
-    ) -> None:
+    def take_cmd(self, cmd: Cmd, path: OutPath | Any, result_conversion: Conversion | None) -> None:
         """File a command: from now on it has to be answered through `path`."""
         if len(self.in_paths) >= self.engine.limits.pending_cmds:
             path.answer(
@@ -338,18 +353,14 @@ class Instance(Endpoint):
             if not isinstance(path, InPath) or path.owner is not self:
                 raise InvalidArgument(f"{self.name}: {sent_before!r} wasn't received here")
             most = max(0, path.mark - line.popped)
-        dropped = 0
         assert line.lane is not None
         queued = line.lane.take_all()
-        waiting = sum(msg._line is line for msg in (*queued, *self.held))
-        if waiting < line.count and most:
-            # The first is on its way to its worker.
+        # The first may be on its way to its worker, and in no queue any more.
+        handed = min(most, line.count - sum(msg._line is line for msg in (*queued, *self.held)))
+        if handed:
             line.late = self._discard
-            most -= 1
-            line.drop("discarded")
-            handed = 1
-        else:
-            handed = 0
+        most -= handed
+        dropped = 0
         for msg in queued:
             if msg._line is line and dropped < most:
                 dropped += 1
@@ -360,10 +371,12 @@ class Instance(Endpoint):
             dropped += 1
         line.count -= dropped
         line.popped += dropped
-        line.drop("discarded", dropped)
         if line.waiters is not None and line.count <= line.low:
             line.release()
-        return dropped + handed
+        dropped += handed
+        if dropped:
+            line.drop("discarded", dropped)
+        return dropped
 
     def _discard(self, msg: Msg) -> None:
         msg._line.late = None

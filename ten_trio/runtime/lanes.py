@@ -23,6 +23,7 @@ import trio
 
 from ..messages import Msg
 from .current import current
+from .flag import Flag
 
 if TYPE_CHECKING:
     from .limits import Limits
@@ -32,7 +33,14 @@ if TYPE_CHECKING:
 class Lane:
     """A FIFO. `owner` is the line it belongs to, or None for the lane a group shares."""
 
-    __slots__ = ("_receive_channel", "_send_channel", "owner", "receive", "receive_nowait", "send_nowait")
+    __slots__ = (
+        "_receive_channel",
+        "_send_channel",
+        "owner",
+        "receive",
+        "receive_nowait",
+        "send_nowait",
+    )
 
     def __init__(self, owner: Line | None = None) -> None:
         # Unbounded as a channel: the bounds differ by kind and are counted by the lines.
@@ -80,7 +88,7 @@ class Group:
         self.closed = False
         self.cancelled = False
         self.promotions = 0
-        self.gone = trio.Event()
+        self.gone = Flag()
         # What workers start in: nothing of whoever happened to be running then.
         self._context = copy_context()
         self._spawn(self.shared)
@@ -379,7 +387,7 @@ class _Started:
         # It has what `await` uses of a generator.
         return self
 
-    def __iter__(self) -> Generator[Any, Any, Any]:
+    def __iter__(self) -> Iterator[Any]:
         return self
 
     def __next__(self) -> object:

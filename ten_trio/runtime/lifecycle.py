@@ -61,10 +61,10 @@ class Life:
         self._restarting = False
         self._restarts: list[float] = []
         # Manual control: stages that wait for a trigger, and the triggers that have come.
-        self._manual: frozenset[str] | None = None
+        self._manual: tuple[str, ...] | None = None
         self._triggers: dict[str, TriggerLifeCycle] = {}
         self._early: list[TriggerLifeCycle] = []
-        self._past: frozenset[str] = frozenset()
+        self._past: tuple[str, ...] = ()
         self._poked = Flag()
 
     # Asked from outside -----------------------------------------------------------------------
@@ -164,7 +164,7 @@ class Life:
             return False  # a stop has come in the meantime
         self._restarting = self._stop_begun = self.failed = False
         self.stop_wanted = Flag()
-        self._past = frozenset()
+        self._past = ()
         instance.equip(extension, settings)
         return True
 
@@ -245,14 +245,18 @@ class Life:
     async def _stage(self, name: str, callback: Callable[[TenEnv], Awaitable[object]]) -> None:
         self.stage = name
         if getattr(callback, "__func__", None) in _DEFAULTS:
-            self.durations[name] = 0.0
+            self._took(name, 0.0)
             return
         began = trio.current_time()
         with self._supervised(name):
             try:
                 await callback(self.instance.env)
             finally:
-                self.durations[name] = trio.current_time() - began
+                self._took(name, trio.current_time() - began)
+
+    def _took(self, name: str, seconds: float) -> None:
+        if name in _REPORTED:
+            self.durations[name] = seconds
 
     def _configure(self) -> None:
         with self._supervised("the properties"):
@@ -296,11 +300,13 @@ class Life:
             await self._poked.wait()
 
     def _answer(self, stage: str) -> None:
-        self._past |= {stage}
+        self._past += (stage,)
         cmd = self._triggers.pop(stage, None)
         if cmd is not None:
             cmd._path.answer(StatusCode.OK, TRIGGERED)
 
+
+_REPORTED = ("on_stop", "on_deinit")
 
 # Callbacks that an extension doesn't override do nothing, so they needn't be called either.
 _DEFAULTS = frozenset(

@@ -65,7 +65,15 @@ class Line:
     )
 
     def __init__(
-        self, name: str, owner: Owner, env: object, *, serial: bool, inline: bool, cap: int, hard: int
+        self,
+        name: str,
+        owner: Owner,
+        env: object,
+        *,
+        serial: bool,
+        inline: bool,
+        cap: int,
+        hard: int,
     ) -> None:
         self.name = name
         self.owner = owner

@@ -256,7 +256,9 @@ class CoreLink:
 
         def cross() -> None:
             crossing = CrossPath(path, self._app.loop, self.loop)
-            self.loop.post(self.core.when_created, lambda: self.core.admit_cmd(extension, cmd, crossing))
+            self.loop.post(
+                self.core.when_created, lambda: self.core.admit_cmd(extension, cmd, crossing)
+            )
 
         if self._ready:
             cross()

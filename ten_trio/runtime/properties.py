@@ -102,7 +102,7 @@ class PropertyStore(Properties):
         self._shared = False
         self._schema = schema
 
-    def _manual_stages(self) -> frozenset[str]:
+    def _manual_stages(self) -> tuple[str, ...]:
         """The stages that wait for a trigger. Raises `ConfigError`."""
         entries = self._ten.get("manual_trigger_life_cycle") or ()
         stages = []
@@ -115,7 +115,7 @@ class PropertyStore(Properties):
                     path=where,
                 )
             stages.append(stage)
-        return frozenset(stages)
+        return tuple(stages)
 
     def _path_timeout(self, default: float) -> float:
         """Seconds, from `ten.path_timeout` in microseconds if there is a positive one."""

@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from .engine import EngineCore
 
 
-def split(
-    error: BaseException, *, closing: bool
-) -> tuple[BaseException | None, Exception | None]:
+def split(error: BaseException, *, closing: bool) -> tuple[BaseException | None, Exception | None]:
     """Part `error` into what has to go on rising and what is the extension's failure.
 
     `Cancelled`, `KeyboardInterrupt`, `SystemExit` and the like go on, also out of a group.  While the

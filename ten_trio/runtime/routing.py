@@ -1,0 +1,55 @@
+"""From the edges of a graph to the tables by which its endpoints send."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .endpoint import NO_FLOW, Endpoint, Hop
+
+if TYPE_CHECKING:
+    from ..graphs import Edge
+    from .engine import EngineCore
+
+_Tables = dict[str, dict[str, list[Hop]]]
+
+
+def compile_routes(engine: EngineCore) -> None:
+    """Bring every sender's tables up to date with the graph's edges and exposed messages."""
+    engine.directory.forget()
+    tables: dict[str, _Tables] = {}
+    converting: set[str] = set()
+
+    def add(source: str, kind: str, name: str, hop: Hop) -> None:
+        tables.setdefault(source, {}).setdefault(kind, {}).setdefault(name, []).append(hop)
+
+    for edge in engine.routes.edges:
+        if not edge.source_app or edge.source_app == engine.app.uri:
+            add(edge.source, edge.kind, edge.name, _hop(engine, edge))
+            if edge.conversion is not None:
+                converting.add(edge.source)
+    for exposure in engine.graph.exposed:
+        kind, _, direction = exposure.type.rpartition("_")
+        if direction == "out":
+            add(exposure.extension, kind, exposure.name, Hop(engine.host))
+        else:
+            add("", kind, exposure.name, Hop(engine.directory.extension(exposure.extension)))
+    for name, endpoint in (*engine.instances.items(), ("", engine.host)):
+        endpoint.converts = name in converting
+        _install(endpoint, tables.get(name, {}))
+    for name, dest in engine.redirects.items():
+        if name in engine.instances:
+            engine.instances[name].redirect = (Hop(engine.directory.extension(dest)),)
+
+
+def _install(endpoint: Endpoint, tables: _Tables) -> None:
+    routes = {
+        kind: {name: tuple(hops) for name, hops in table.items()} for kind, table in tables.items()
+    }
+    endpoint.cmd_routes = routes.pop("cmd", NO_FLOW["data"])
+    endpoint.flow_routes = {**NO_FLOW, **routes} if routes else NO_FLOW
+
+
+def _hop(engine: EngineCore, edge: Edge) -> Hop:
+    if edge.dest_app and edge.dest_app != engine.app.uri:
+        return Hop(engine.directory.app(edge.dest_app, edge.dest), edge.conversion)
+    return Hop(engine.directory.extension(edge.dest), edge.conversion)
