@@ -197,7 +197,7 @@ class Graph:
         *,
         group: str = "",
         app: str | None = None,
-        property: Mapping[str, Any] | None = None,  # noqa: A002 - what JSON calls it
+        property: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> str:
         """Add an extension and return its name.
@@ -222,7 +222,7 @@ class Graph:
         name: str,
         graph: Graph | str,
         /,
-        property: Mapping[str, Any] | None = None,  # noqa: A002 - what JSON calls it
+        property: Mapping[str, Any] | None = None,
     ) -> str:
         """Add a graph (or the URI to import it from) as a node and return its name."""
         inner = Graph(import_uri=graph) if isinstance(graph, str) else graph
@@ -273,7 +273,7 @@ class Graph:
                 dests = [self._dest(end, convert) for end in ends]
                 getattr(section, kind).append(Flow(name=name, dest=dests))
 
-    def expose(self, type: str, name: str, node: str, /) -> None:  # noqa: A002 - what JSON calls it
+    def expose(self, type: str, name: str, node: str, /) -> None:
         """Expose a message of an extension or subgraph; `type` is `cmd_in`, `data_out`, ..."""
         place = self._place(node)
         self.exposed_messages.append(ExposedMessage(type, name, place.extension, place.subgraph))

@@ -80,8 +80,8 @@ class Cmd(Msg):
         dest: Dest | Iterable[Dest] | None = None,
         seq_id: str = "",
     ) -> None:
-        super().__init__(name, properties, dest=dest)
-        if name[:4] == "ten:" and self.is_plain and (name in CREATED or name in _NOT_CREATED):
+        Msg.__init__(self, name, properties, dest=dest)
+        if (name in CREATED or name in _NOT_CREATED) and self.is_plain:
             raise InvalidArgument(f"{name!r} is a command of the runtime: it has its own class")
         self._id = 0
         self._parent_id = 0

@@ -12,7 +12,7 @@ from ..errors import InvalidLocation
 from .values import shown
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Loc:
     """A place in a running system. A part that is absent (None) differs from an empty one.
 
@@ -80,23 +80,25 @@ def _check_parts(loc: Loc) -> None:
 def as_dest(dest: Dest) -> Loc:
     """Return the place that `dest` means. Raises `InvalidLocation`."""
     if isinstance(dest, str):
-        return _near(dest)
+        return _near(dest)[0]
     return check_dest(dest)
 
 
 @lru_cache(maxsize=4096)
-def _near(name: str) -> Loc:
+def _near(name: str) -> tuple[Loc]:
     if not name:
         raise InvalidLocation("the name of a destination is empty")
-    return Loc("", "", name)
+    return (Loc("", "", name),)
 
 
 def as_dests(dests: Dest | Iterable[Dest] | None) -> tuple[Loc, ...]:
     """Return all places that `dests` means. Raises `InvalidLocation`."""
     if dests is None:
         return ()
-    if isinstance(dests, (str, Loc)):
-        return (as_dest(dests),)
+    if isinstance(dests, str):
+        return _near(dests)
+    if isinstance(dests, Loc):
+        return (check_dest(dests),)
     if not isinstance(dests, Iterable):
         raise InvalidLocation(f"{shown(dests)} is no location: a name or a Loc is")
     return tuple(as_dest(each) for each in dests)

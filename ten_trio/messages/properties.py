@@ -52,7 +52,17 @@ FIELDS: Final = "ten"
 
 def property_dict(items: Mapping[str, Any]) -> dict[str, Any]:
     """Return frozen properties. Raises `InvalidType`, `PropertyRangeError`, `InvalidArgument`."""
-    if items.__class__ is not dict and not isinstance(items, Mapping):
+    if items.__class__ is dict:
+        # Nearly always: names that are no paths, and values that are what they are.
+        for key, item in items.items():
+            cls = item.__class__
+            if cls not in ATOMS and not (cls is int and -INT64_MAX <= item <= INT64_MAX):
+                break
+            if key.__class__ is not str or not key.isidentifier() or key == FIELDS:
+                break
+        else:
+            return dict(items)
+    elif not isinstance(items, Mapping):
         raise InvalidArgument(f"properties are a mapping, not {shown(items)}")
     made = freeze_items(items)
     for key in made:

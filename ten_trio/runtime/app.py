@@ -25,6 +25,7 @@ from .handle import Engine
 from .host import Outside
 from .limits import Limits
 from .loops import Loop
+from .metadata import MetadataStore
 from .own_handle import OwnLoopEngine
 from .own_loop import CoreLink
 from .report import ShutdownReport
@@ -49,6 +50,7 @@ class App:
         self.limits = limits
         self.properties = Properties(settings.property)
         self.addons = AppAddons()
+        self.metadata = MetadataStore(base_dir)
         self.uri = settings.uri or ""
         self.loop = Loop()
         self.engines: dict[str, EngineCore | CoreLink] = {}

@@ -186,7 +186,7 @@ class EngineCore:
             settings = Settings.of(extension, node.settings)
         except (TypeError, ValueError) as error:
             raise GraphError([Problem(f"nodes[{node.name}].settings", str(error))]) from error
-        return extension, settings, Metadata(addon.base_dir, self.app)
+        return extension, settings, self.app.metadata.of(addon.base_dir)
 
     async def rebuild(self, instance: Instance) -> tuple[Extension, Settings]:
         """A new extension for a restart."""

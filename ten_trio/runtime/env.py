@@ -39,12 +39,15 @@ class TenEnv(PropertyStore, Logging):
     raises `WrongThread`: see `proxy`.
     """
 
+    __slots__ = ("_logger", "_nursery", "_proxies", "_stopped", "_thread")
+
     def __init__(self, instance: Instance) -> None:
         super().__init__(instance)
+        self._logger = None
         self._thread = get_ident()
         self._nursery: ExtensionNursery | None = None
         self._stopped = False
-        self._proxies: list[TenEnvProxy] = []
+        self._proxies: tuple[TenEnvProxy, ...] = ()
 
     def __repr__(self) -> str:
         return f"<TenEnv of {self.name!r} in graph {self.graph_id}>"
@@ -245,7 +248,7 @@ class TenEnv(PropertyStore, Logging):
         self._check_thread()
         self._check_open()
         proxy = TenEnvProxy(self)
-        self._proxies.append(proxy)
+        self._proxies += (proxy,)
         return proxy
 
     def stop_graph(self) -> None:

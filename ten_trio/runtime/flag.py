@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any
+
 import trio
 
 
@@ -24,10 +27,11 @@ class Flag:
         if self._event is not None:
             self._event.set()
 
-    async def wait(self) -> None:
-        """Until it is set."""
+    def wait(self) -> Coroutine[Any, Any, None]:
+        """Until it is set; to be awaited at once."""
+        # Not a coroutine itself: who waits here does so for long, and keeps each frame in memory.
         if self._event is None:
             self._event = trio.Event()
             if self._set:
                 self._event.set()
-        await self._event.wait()
+        return self._event.wait()

@@ -12,7 +12,7 @@ import trio
 from ..errors import TenError
 from ..messages import StatusCode
 from .current import current
-from .extension import Extension, lifespan_of
+from .extension import Extension, Lifespan, lifespan_of
 from .flag import Flag
 from .supervision import blame, split
 
@@ -38,6 +38,30 @@ class Life:
     failed; `on_stop` and `on_deinit` are called all the same.
     """
 
+    __slots__ = (
+        "_early",
+        "_load",
+        "_manual",
+        "_past",
+        "_poked",
+        "_restarting",
+        "_restarts",
+        "_stop_begun",
+        "_triggers",
+        "done",
+        "durations",
+        "failed",
+        "instance",
+        "ready",
+        "scope",
+        "stage",
+        "stop_wanted",
+        "stopped",
+        "task",
+        "trial",
+        "waits_for_others",
+    )
+
     def __init__(self, instance: Instance, load: Callable[[], None]) -> None:
         self.instance = instance
         instance.life = self
@@ -59,11 +83,11 @@ class Life:
         """Takes its failures while the error policy doesn't apply yet: it is just being added."""
         self._stop_begun = False
         self._restarting = False
-        self._restarts: list[float] = []
+        self._restarts: tuple[float, ...] = ()
         # Manual control: stages that wait for a trigger, and the triggers that have come.
         self._manual: tuple[str, ...] | None = None
         self._triggers: dict[str, TriggerLifeCycle] = {}
-        self._early: list[TriggerLifeCycle] = []
+        self._early: tuple[TriggerLifeCycle, ...] = ()
         self._past: tuple[str, ...] = ()
         self._poked = Flag()
 
@@ -81,11 +105,10 @@ class Life:
         now = trio.current_time()
         if self._restarting or self.stop_wanted.is_set():
             return True
-        while self._restarts and self._restarts[0] <= now - limits.restart_window:
-            del self._restarts[0]
+        self._restarts = tuple(t for t in self._restarts if t > now - limits.restart_window)
         if len(self._restarts) >= limits.restarts:
             return False
-        self._restarts.append(now)
+        self._restarts += (now,)
         self._restarting = True
         instance = self.instance
         instance.hold()
@@ -109,7 +132,7 @@ class Life:
         elif stage not in ("start", "stop"):
             path.answer(StatusCode.ERROR, "Unsupported stage")
         elif self._manual is None:
-            self._early.append(cmd)
+            self._early += (cmd,)
         elif stage not in self._manual:
             path.answer(StatusCode.ERROR, f"Extension not configured for manual {stage} control")
         elif stage in self._past or stage in self._triggers:
@@ -175,7 +198,12 @@ class Life:
         if not self.failed:
             self._configure()
         if await self._begin("on_init", extension.on_init):
-            await self._serve()
+            lifespan = lifespan_of(extension)
+            if lifespan is not None:
+                await self._serve_within(lifespan)
+            elif await self._open():
+                # Here, and no deeper, is where an extension spends its life.
+                await self.stop_wanted.wait()
         if not self._stop_begun:
             await self._stop()
         await env._close_tasks()
@@ -188,37 +216,35 @@ class Life:
         await self._stage("on_deinit", extension.on_deinit)
         env._close()
 
-    async def _serve(self) -> None:
+    async def _serve_within(self, lifespan: Lifespan) -> None:
         """From `on_init` to `on_stop`, inside the extension's lifespan."""
-        lifespan = lifespan_of(self.instance.extension)
-        if lifespan is None:
-            await self._serve_inside()
-            return
         with self._supervised("lifespan"):
             async with AsyncExitStack() as stack:
                 if await self._begin(
                     "lifespan", lambda env: stack.enter_async_context(lifespan(env))
                 ):
-                    await self._serve_inside()
+                    if await self._open():
+                        await self.stop_wanted.wait()
+                    await self._stop()
+                    self.stage = "lifespan"
             if not self._stop_begun and not self.failed:
                 # What the lifespan had opened was cancelled, and it has swallowed that.
                 raise TenError(f"{self.instance.name}: its lifespan ended before on_stop")
 
-    async def _serve_inside(self) -> None:
+    async def _open(self) -> bool:
+        """Let messages in, and start; whether all is well."""
         instance = self.instance
-        extension = instance.extension
         instance.use_context()
         instance.flow()
         await self._wait_trigger("start")
-        if await self._begin("on_start", extension.on_start):
+        if await self._begin("on_start", instance.extension.on_start):
             instance.use_context()
         self._answer("start")
-        if not self.failed:
-            self._is_ready()
-            self.stage = "running"
-            await self.stop_wanted.wait()
-        await self._stop()
-        self.stage = "lifespan"
+        if self.failed:
+            return False
+        self._is_ready()
+        self.stage = "running"
+        return True
 
     async def _stop(self) -> None:
         self._stop_begun = True
@@ -262,7 +288,7 @@ class Life:
         with self._supervised("the properties"):
             self._load()
             self._manual = self.instance.env._manual_stages()
-            early, self._early = self._early, []
+            early, self._early = self._early, ()
             for cmd in early:
                 self.trigger(cmd)
 

@@ -7,7 +7,7 @@ frames} the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,6 +34,9 @@ class Owner(Protocol):
 
     def handler_leaked(self, msg: Msg) -> None:
         """The handler of `msg` returned inside a nursery that it had opened."""
+
+
+_NONE: Mapping[str, int] = {}
 
 
 class Line:
@@ -87,7 +90,7 @@ class Line:
         self.popped = 0
         self.quiet = 0
         self.overshoots = 0
-        self.dropped: dict[str, int] = {}
+        self.dropped: Mapping[str, int] = _NONE
         self.lane: Lane | None = None
         self.context = Context()
         # What to do with a message, by its class. Plain functions, so that the table can be shared.
@@ -114,7 +117,7 @@ class Line:
 
     def drop(self, cause: str, number: int = 1) -> None:
         """Count messages that nobody will see."""
-        self.dropped[cause] = self.dropped.get(cause, 0) + number
+        self.dropped = {**self.dropped, cause: self.dropped.get(cause, 0) + number}
 
     def release(self) -> None:
         """Let everyone go on who waits for room here."""

@@ -77,7 +77,9 @@ class Logging:
     `ten.log` go by; `fields` are written after the message, or as JSON next to it.
     """
 
-    _logger: TenLogger | None = None
+    __slots__ = ()
+
+    _logger: TenLogger | None
 
     @property
     def name(self) -> str:

@@ -15,16 +15,15 @@ from ..schemas import ApiSchemas, load_manifest
 
 if TYPE_CHECKING:
     from ..graphs import FlatNode
-    from .app import App
     from .instance import Instance
 
 
 class Metadata:
     """Loads what belongs to the extensions of one addon in one app."""
 
-    def __init__(self, base_dir: Path | None, app: App) -> None:
+    def __init__(self, base_dir: Path | None, app_base_dir: Path | None) -> None:
         self._base_dir = base_dir
-        self._app = app
+        self._app_base_dir = app_base_dir
 
     @cached_property
     def schemas(self) -> ApiSchemas | None:
@@ -34,7 +33,7 @@ class Metadata:
         file = self._base_dir / "manifest.json"
         if not file.is_file():
             return None
-        return load_manifest(file, app_base_dir=self._app.base_dir).schemas
+        return load_manifest(file, app_base_dir=self._app_base_dir).schemas
 
     def load_into(self, instance: Instance, node: FlatNode) -> None:
         """Give `instance` its properties and schemas, after `on_configure`.
@@ -74,3 +73,18 @@ class Metadata:
         if not isinstance(tree, dict):
             raise ConfigError(f"{file}: must be a JSON object", file=str(file))
         return tree
+
+
+class MetadataStore:
+    """The metadata of one app's addons: each manifest is read once."""
+
+    def __init__(self, app_base_dir: Path | None) -> None:
+        self._app_base_dir = app_base_dir
+        self._known: dict[Path | None, Metadata] = {}
+
+    def of(self, base_dir: Path | None) -> Metadata:
+        """What belongs to the addon in this folder."""
+        found = self._known.get(base_dir)
+        if found is None:
+            found = self._known[base_dir] = Metadata(base_dir, self._app_base_dir)
+        return found

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..messages import Cmd, CmdResult, Loc, Msg, Properties, StatusCode
     from .addons import AppAddons
     from .app import App
+    from .metadata import MetadataStore
     from .report import ShutdownReport
 
 
@@ -89,6 +90,7 @@ class AppLink:
         self.uri: str = app.uri
         self.base_dir: Path | None = app.base_dir
         self.addons: AppAddons = app.addons
+        self.metadata: MetadataStore = app.metadata
         self.properties: Properties = app.properties
 
     def graph_id_of(self, name: str) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _APP = "app:"
 STAGES = ("start", "stop")
+_NOTHING: Mapping[str, Any] = {}
 
 
 class PropertyStore(Properties):
@@ -26,14 +27,14 @@ class PropertyStore(Properties):
     A path that begins with `app:` reads the app's own properties.
     """
 
-    __slots__ = ("__dict__",)
+    __slots__ = ("_given_property", "_instance", "_schema", "_ten")
 
     def __init__(self, instance: Instance) -> None:
         super().__init__()
         self._instance = instance
         self._given_property: Any = None
         self._schema: ObjectSchema | None = None
-        self._ten: Mapping[str, Any] = {}
+        self._ten: Mapping[str, Any] = _NOTHING
 
     def _owner(self) -> str:
         return f"extension {self._instance.name!r}"

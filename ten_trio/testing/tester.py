@@ -255,7 +255,7 @@ async def open_tester(
     addon: str | Callable[..., Any],
     *,
     name: str = "",
-    property: Mapping[str, Any] | None = None,  # noqa: A002 - what everybody calls it
+    property: Mapping[str, Any] | None = None,
     mocks: Mapping[str, Mock] | None = None,
     timeout: float = 10.0,  # noqa: ASYNC109 - the bound of each wait in the block, not of this call
     app: str | Path | Mapping[str, Any] | AppProperty | None = None,
