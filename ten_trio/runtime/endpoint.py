@@ -21,7 +21,7 @@ from ..errors import (
     UnknownCommand,
 )
 from ..messages import Loc, StatusCode
-from .paths import Expiry, InPath, OutPath, Sending, Sink, State, Unasked
+from .paths import Branch, Expiry, Fan, InPath, OutPath, Sending, Sink, State, Unasked
 from .policies import ResultReturnPolicy
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ Routes = Mapping[str, "tuple[Hop, ...]"]
 """Where the messages of one kind go, by name."""
 
 _FIRST_ERROR: Final = ResultReturnPolicy.FIRST_ERROR_OR_LAST_OK
+_EACH: Final = ResultReturnPolicy.EACH_OK_AND_ERROR
+_OPEN: Final = State.OPEN
 
 NO_FLOW: Final[Mapping[str, Routes]] = {"data": {}, "audio_frame": {}, "video_frame": {}}
 """The tables of an endpoint whose data goes nowhere; shared."""
@@ -224,26 +226,28 @@ class Endpoint:
         if parent is not None and (parent.__class__ is not InPath or parent.owner is not self):
             parent = None
         if policy is None:
-            policy = (
-                ResultReturnPolicy.EACH_OK_AND_ERROR if relay and len(hops) == 1 else _FIRST_ERROR
-            )
+            policy = _EACH if relay and len(hops) == 1 else _FIRST_ERROR
         if timeout is None:
             timeout = self.timeout
-        sending = Sending(self, sink, len(hops), policy, parent)
-        if parent is not None:
-            if parent.relays is None:
-                parent.relays = []
-            parent.relays.append(sending)
         if len(hops) == 1:
-            self._dispatch(hops[0], cmd, OutPath(sending, 0, cmd, timeout), now)
-        else:
-            # All paths before the first dispatch: no result may find its sending half made.
-            paths = [OutPath(sending, index, cmd, timeout) for index in range(len(hops))]
-            for hop, path in zip(hops, paths, strict=True):
-                self._dispatch(hop, cmd, path, now)
-                if path.closed:
-                    path.abandon()  # one before it has failed at once, and that was the result
-        return sending
+            path = OutPath(self, cmd, sink, timeout, parent, each=policy is _EACH)
+            if parent is not None:
+                parent.relay(path)
+            self._dispatch(hops[0], cmd, path, now)
+            return path
+        fan = Fan(sink, len(hops), policy)
+        if parent is not None:
+            parent.relay(fan)
+        # All paths before the first dispatch: no result may find its fan half made.
+        fan.paths = paths = [
+            OutPath(self, cmd, Branch(fan, index), timeout, parent, each=True)
+            for index in range(len(hops))
+        ]
+        for hop, path in zip(hops, paths, strict=True):
+            self._dispatch(hop, cmd, path, now)
+            if path.closed:
+                path.forsake()  # one before it has failed at once, and that was the result
+        return fan
 
     def _dispatch(self, hop: Hop, cmd: Cmd, path: OutPath, now: Msg | Background) -> None:
         shell = cmd._shell()
@@ -278,7 +282,7 @@ class Endpoint:
             raise UnknownCommand(
                 f"{self.name}: {result!r} answers no command that was received here"
             )
-        if path.state is not State.OPEN:
+        if path.state is not _OPEN:
             if path.state is State.ANSWERED:
                 raise AlreadyAnswered(
                     f"{self.name}: command {path.out.cmd_name!r} has had its final result already"
@@ -329,8 +333,7 @@ class Endpoint:
         """End every command that was sent from here with an ERROR result, and tell the executors."""
         for path in list(self.out_paths.values()):
             path.answer(StatusCode.ERROR, detail)
-            if path.in_path is not None:
-                path.in_path.abandon()
+            path.forsake()
 
 
 class RelaySink:

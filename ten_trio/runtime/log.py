@@ -125,8 +125,8 @@ class Logging:
     ) -> None:
         logger = self._logger
         if logger is None:
-            # Only made when something is logged: idle extensions are many.
-            logger = self._logger = TenLogger(self.name)
+            # Only made when something is logged: idle extensions are many.  (The slot is the heir's.)
+            logger = self._logger = TenLogger(self.name)  # type: ignore[misc]
         logger.log(level, msg, category, fields, stacklevel=3)
 
 

@@ -6,7 +6,7 @@ it.  Within a process the two know each other; ids are plain integers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from enum import Enum, auto
 from itertools import count
 from math import inf
@@ -54,61 +54,56 @@ class State(Enum):
     EXPIRED = auto()
 
 
-_NO_PATHS: Final[tuple[OutPath, ...]] = ()
+_OPEN: Final = State.OPEN
 
 
-class Sending(Collector[CmdResult]):
-    """One command on its way to one or more destinations: their out paths, and what collects their
-    results for `sink`."""
-
-    __slots__ = ("owner", "parent", "paths", "sink")
-
-    def __init__(
-        self,
-        owner: Endpoint,
-        sink: Sink,
-        destinations: int,
-        policy: ResultReturnPolicy,
-        parent: InPath | None,
-    ) -> None:
-        Collector.__init__(self, destinations, policy)
-        self.owner = owner
-        self.sink = sink
-        self.paths: Sequence[OutPath] = _NO_PATHS
-        # The received command that was sent on, if this is one.
-        self.parent = parent
+class Sending(Protocol):
+    """A command on its way: an out path, or the fan of them that goes to several destinations."""
 
     def abandon(self) -> None:
         """Nobody wants the results any more: forget the paths and tell the executors."""
-        # Without paths it is part of no reference cycle, and needs no garbage collector.
-        paths, self.paths = self.paths, _NO_PATHS
-        for path in paths:
-            if not path.closed:
-                path.abandon()
 
 
 class OutPath:
-    """At the sender: one command to one destination, until its final result."""
+    """At the sender: one command to one destination, until its final result.
+
+    `each`: whether the sink gets every result, or, as `ResultReturnPolicy.FIRST_ERROR_OR_LAST_OK` has
+    it for one destination, only the one that completes the command.
+    """
 
     __slots__ = (
         "closed",
         "cmd_name",
         "cmd_type",
         "deadline",
+        "each",
         "id",
         "in_path",
-        "index",
+        "owner",
+        "parent",
         "put_off",
         "queue",
-        "sending",
         "seq_id",
+        "sink",
         "timeout",
     )
 
-    def __init__(self, sending: Sending, index: int, cmd: Cmd, timeout: float) -> None:
+    def __init__(
+        self,
+        owner: Endpoint,
+        cmd: Cmd,
+        sink: Sink,
+        timeout: float,
+        parent: InPath | None,
+        *,
+        each: bool,
+    ) -> None:
         self.id = new_id()
-        self.sending = sending
-        self.index = index
+        self.owner = owner
+        self.sink = sink
+        self.each = each
+        # The received command that was sent on, if this is one.
+        self.parent = parent
         self.cmd_name = cmd.name
         self.cmd_type: MsgType = cmd.type
         self.seq_id = cmd.seq_id
@@ -118,8 +113,6 @@ class OutPath:
         self.queue: dict[int, Any] | None = None
         self.in_path: InPath | Remote | None = None
         self.closed = False
-        sending.paths = (*sending.paths, self)
-        owner = sending.owner
         owner.out_paths[self.id] = self
         if timeout != inf:
             owner.expiry.add(self)
@@ -128,23 +121,27 @@ class OutPath:
         """Forget this path; idempotent."""
         if not self.closed:
             self.closed = True
-            self.sending.owner.out_paths.pop(self.id, None)
+            self.owner.out_paths.pop(self.id, None)
             if self.queue is not None:
                 self.queue.pop(self.id, None)
                 self.queue = None
 
     def abandon(self) -> None:
-        """Close, and tell the executor that nobody waits for it."""
-        self.close()
+        """Nobody wants the results any more: close, and tell the executor; idempotent."""
+        if not self.closed:
+            self.close()
+            self.forsake()
+
+    def forsake(self, state: State = State.ABANDONED) -> None:
+        """Tell the executor that nobody waits for it."""
         in_path, self.in_path = self.in_path, None
         if in_path is not None:
-            in_path.abandon()
+            in_path.abandon(state)
 
     def expire(self) -> None:
         """The time is up: an ERROR result ends this path."""
         self.answer(StatusCode.ERROR, "Path timeout.")
-        if self.in_path is not None:
-            self.in_path.abandon(State.EXPIRED)
+        self.forsake(State.EXPIRED)
 
     def answer(self, status: StatusCode, detail: str, **properties: object) -> None:
         """The runtime's own final result, through the same line as any other."""
@@ -154,35 +151,79 @@ class OutPath:
     def give(self, result: CmdResult) -> None:
         """Send `result` home."""
         result._path = self
-        self.sending.owner.take_result(result)
+        self.owner.take_result(result)
 
     def arrive(self, result: CmdResult) -> Any:
         """`result` is at the sender: let it say which command it answers, as its sender knows it,
-        and hand it to the policy. Returns a coroutine if there is one to run."""
+        and hand it to the sink. Returns a coroutine if there is one to run."""
         if self.closed:
             return None
-        sending = self.sending
-        parent = sending.parent
+        parent = self.parent
         result._id = self.id if parent is None else parent.id
         result._path = parent
         result.original_cmd_name = self.cmd_name
         result.original_cmd_type = self.cmd_type
         result.seq_id = self.seq_id
-        final = result.is_final
-        if final:
+        completed = result.is_final
+        if completed:
             self.close()
-        elif self.queue is not None:
-            # A sign of life: the clock starts again.
-            self.put_off = True
-            self.deadline = trio.current_time() + self.timeout
-        verdict = sending.feed(self.index, result, is_ok=result.status is _OK, is_final=final)
+        elif self.each or result.status is _OK:
+            if self.queue is not None:
+                # A sign of life: the clock starts again.
+                self.put_off = True
+                self.deadline = trio.current_time() + self.timeout
+            if not self.each:
+                return None
+        else:
+            self.abandon()
+            completed = True
+        result.is_completed = completed
+        return self.sink.deliver(result, completed)
+
+
+class Fan:
+    """A command on its way to several destinations, by a path each: what their results come to."""
+
+    __slots__ = ("_collector", "_sink", "paths")
+
+    def __init__(self, sink: Sink, destinations: int, policy: ResultReturnPolicy) -> None:
+        self._sink = sink
+        self._collector: Collector[CmdResult] = Collector(destinations, policy)
+        self.paths: list[OutPath] = []
+
+    def abandon(self) -> None:
+        """Nobody wants the results any more: forget the paths and tell the executors."""
+        # Without paths it is part of no reference cycle, and needs no garbage collector.
+        paths, self.paths = self.paths, []
+        for path in paths:
+            path.abandon()
+
+    def take(self, index: int, result: CmdResult, final: bool) -> object:
+        """A result of one of the destinations: the policy decides who hears of it."""
+        verdict = self._collector.feed(
+            index, result, is_ok=result.status is _OK, is_final=final
+        )
         if verdict is None:
             return None
         result, completed = verdict
         result.is_completed = completed
         if completed:
-            sending.abandon()
-        return sending.sink.deliver(result, completed)
+            self.abandon()
+        return self._sink.deliver(result, completed)
+
+
+class Branch:
+    """The sink of one path of a fan."""
+
+    __slots__ = ("_fan", "_index")
+
+    def __init__(self, fan: Fan, index: int) -> None:
+        self._fan = fan
+        self._index = index
+
+    def deliver(self, result: CmdResult, completed: bool) -> object:
+        """Take one result; `completed` says that this destination gives no other."""
+        return self._fan.take(self._index, result, completed)
 
 
 def made_result(status: StatusCode, detail: str, **properties: object) -> CmdResult:
@@ -220,7 +261,7 @@ class InPath:
         self.owner = owner
         self.out = out
         self.result_conversion = conversion
-        self.state = State.OPEN
+        self.state = _OPEN
         self.started = False
         # How many data messages the executor had been sent before this command.
         self.mark = 0
@@ -251,7 +292,7 @@ class InPath:
 
     def abandon(self, state: State = State.ABANDONED) -> None:
         """The caller is gone: tell whoever awaits that, and whoever this command was sent on to."""
-        if self.state is not State.OPEN:
+        if self.state is not _OPEN:
             return
         self.close(state)
         if self._gone is not None:
@@ -263,7 +304,7 @@ class InPath:
 
     def answer(self, status: StatusCode, detail: str, **properties: object) -> None:
         """The runtime answers in the executor's place, if nobody has yet."""
-        if self.state is State.OPEN:
+        if self.state is _OPEN:
             self.close(State.ANSWERED)
             self.out.answer(status, detail, **properties)
 
@@ -314,6 +355,7 @@ class Expiry:
         self._scope: trio.CancelScope | None = None
         self._running = False
         self._closed = False
+        self._now: Callable[[], float] = trio.current_time
         self.expired = 0
 
     def add(self, path: Any) -> None:
@@ -325,8 +367,10 @@ class Expiry:
         queue = self._queues.get(timeout)
         if queue is None:
             queue = self._queues[timeout] = {}
+            # Read for every command: without the detour through the current run.
+            self._now = trio.lowlevel.current_clock().current_time
         path.queue = queue
-        path.deadline = trio.current_time() + timeout
+        path.deadline = self._now() + timeout
         queue[path.id] = path
         if not self._running:
             if not self._closed:
