@@ -120,7 +120,11 @@ GUARANTEES = (
     Guarantee(
         "each receiver has its own message",
         checks.own_shell,
-        (Edit(_post, "shell = msg._shell()", "shell = msg"),),
+        (
+            Edit(_post, "shell = msg._shell()", "shell = msg"),
+            # It is in the next line already when the handler that has sent it on is done.
+            Edit(lanes._start, "if trap is None:\n    ..."),
+        ),
     ),
     Guarantee(
         "queues are bounded and counted",

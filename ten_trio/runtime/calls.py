@@ -75,6 +75,7 @@ class Call:
             self._completed = True
             if self._abandon is not None:
                 self._abandon()
+                self._abandon = None
             self._wake()
 
     async def result(self) -> CmdResult:

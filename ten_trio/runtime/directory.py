@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from math import inf
 from typing import TYPE_CHECKING, Any
 
 from ..messages import Loc, MsgType, StatusCode
 from .endpoint import Endpoint, Hop, Receiver
+from .lines import NOTHING_DROPPED
 from .timers import Timers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ..graphs import Conversion
     from ..messages import Cmd, Msg
@@ -33,7 +33,7 @@ class Outlet:
         self._take = take
         self.count = 0
         self.cap = self.hard = inf
-        self.dropped: Counter[str] = Counter()
+        self.dropped: Mapping[str, int] = NOTHING_DROPPED
         self.owner: Any = None
 
     def put(self, msg: Msg) -> None:
@@ -41,11 +41,11 @@ class Outlet:
         self.count = 0
         cause = self._take(msg)
         if cause is not None:
-            self.dropped[cause] += 1
+            self.drop(cause)
 
     def drop(self, cause: str) -> None:
         """Count one message that nobody will see."""
-        self.dropped[cause] += 1
+        self.dropped = {**self.dropped, cause: self.dropped.get(cause, 0) + 1}
 
 
 class Nowhere:
@@ -74,9 +74,10 @@ class Directory:
         self._near: dict[Loc, Sequence[Hop]] = {}
 
     @property
-    def dropped(self) -> Counter[str]:
-        """Data that named nobody, by cause."""
-        return self._missing.data_line.dropped + self._removed.data_line.dropped
+    def undelivered(self) -> int:
+        """How many data messages named nobody, or the host, which didn't read them."""
+        receivers = (self._missing, self._removed, self._engine.host)
+        return sum(sum(receiver.data_line.dropped.values()) for receiver in receivers)
 
     def close_timers(self) -> None:
         """The graph closes: no timeouts any more."""

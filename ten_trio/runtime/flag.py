@@ -1,21 +1,18 @@
-"""An event that costs next to nothing until somebody waits for it."""
+"""An event that costs next to nothing, also while somebody waits for it."""
 
 from __future__ import annotations
-
-from collections.abc import Coroutine
-from typing import Any
 
 import trio
 
 
 class Flag:
-    """Like `trio.Event`. An extension has several, and an app many extensions."""
+    """Like `trio.Event`. An extension has several, an app many extensions, and nearly all wait."""
 
-    __slots__ = ("_event", "_set")
+    __slots__ = ("_set", "_waiting")
 
     def __init__(self) -> None:
         self._set = False
-        self._event: trio.Event | None = None
+        self._waiting: tuple[trio.lowlevel.Task, ...] = ()
 
     def is_set(self) -> bool:
         """Whether `set` has been called."""
@@ -24,14 +21,20 @@ class Flag:
     def set(self) -> None:
         """Wake whoever waits; idempotent."""
         self._set = True
-        if self._event is not None:
-            self._event.set()
+        waiting, self._waiting = self._waiting, ()
+        for task in waiting:
+            trio.lowlevel.reschedule(task)
 
-    def wait(self) -> Coroutine[Any, Any, None]:
-        """Until it is set; to be awaited at once."""
-        # Not a coroutine itself: who waits here does so for long, and keeps each frame in memory.
-        if self._event is None:
-            self._event = trio.Event()
-            if self._set:
-                self._event.set()
-        return self._event.wait()
+    async def wait(self) -> None:
+        """Until it is set."""
+        if self._set:
+            await trio.lowlevel.checkpoint()
+            return
+        task = trio.lowlevel.current_task()
+        self._waiting += (task,)
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._waiting = tuple(other for other in self._waiting if other is not task)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)

@@ -177,7 +177,8 @@ class Instance(Endpoint):
         line = self.data_line
         if schemas is None:
             kind: Any = type(self.extension)
-            line.target, line.table = self.extension, _handlers(kind)
+            line.target = self.extension
+            line.table = _handlers(kind.on_data, kind.on_audio_frame, kind.on_video_frame)
         else:
             line.target, line.table = self, _CHECKED
 
@@ -441,12 +442,8 @@ class Instance(Endpoint):
 
 
 @lru_cache(maxsize=1_024)
-def _handlers(kind: type[Extension]) -> dict[type[Msg], Starter]:
-    return {
-        Data: kind.on_data,
-        AudioFrame: kind.on_audio_frame,
-        VideoFrame: kind.on_video_frame,
-    }
+def _handlers(on_data: Starter, on_audio: Starter, on_video: Starter) -> dict[type[Msg], Starter]:
+    return {Data: on_data, AudioFrame: on_audio, VideoFrame: on_video}
 
 
 _CHECKED: dict[type[Msg], Starter] = dict.fromkeys(

@@ -36,7 +36,7 @@ class Owner(Protocol):
         """The handler of `msg` returned inside a nursery that it had opened."""
 
 
-_NONE: Mapping[str, int] = {}
+NOTHING_DROPPED: Mapping[str, int] = {}
 
 
 class Line:
@@ -90,7 +90,7 @@ class Line:
         self.popped = 0
         self.quiet = 0
         self.overshoots = 0
-        self.dropped: Mapping[str, int] = _NONE
+        self.dropped: Mapping[str, int] = NOTHING_DROPPED
         self.lane: Lane | None = None
         self.context = Context()
         # What to do with a message, by its class. Plain functions, so that the table can be shared.

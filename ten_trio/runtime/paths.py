@@ -284,6 +284,12 @@ class InPath:
                 self._gone.set()
         return self._gone
 
+    def relay(self, sending: Sending) -> None:
+        """This command has been sent on: `sending` ends with it."""
+        if self.relays is None:
+            self.relays = []
+        self.relays.append(sending)
+
     def close(self, state: State) -> None:
         """No answer comes after this."""
         self.state = state

@@ -41,6 +41,8 @@ class ShutdownReport:
     """Seconds from the request to close until everything was closed."""
     grace_exhausted: bool
     extensions: Mapping[str, ExtensionReport]
+    undelivered: int = 0
+    """Data and frames that named nobody, or the host, which didn't read them."""
     failures: tuple[BaseException, ...] = ()
     threads: tuple[str, ...] = ()
     """Threads of `env.to_thread` that were abandoned and still run: "extension: function"."""
@@ -91,6 +93,7 @@ def report_of(core: EngineCore) -> ShutdownReport:
         duration=core.close_duration or 0.0,
         grace_exhausted=core.exhausted,
         extensions=extensions,
+        undelivered=core.directory.undelivered,
         failures=tuple(core.failures),
         threads=tuple(core.threads.values()),
     )

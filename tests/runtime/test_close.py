@@ -474,3 +474,19 @@ async def test_stop_is_idempotent_and_wait_closed_gives_the_report() -> None:
         assert report is engine.report
         assert await engine.wait_closed() is report
     assert report.reason == "stopped by its host"
+
+
+async def test_the_report_counts_what_reached_nobody() -> None:
+    class Sends(ten.Extension):
+        async def on_cmd(self, env: ten.TenEnv, cmd: ten.Cmd) -> None:
+            await env.send_data(ten.Data("a", dest="nobody"))
+            await env.send_data(ten.Data("b"))
+            await env.return_result(cmd.ok())
+
+    graph = ten.Graph()
+    graph.node("sends", Sends)
+    graph.expose("data_out", "b", "sends")
+    async with ten.open_app() as app, app.open_graph(graph) as engine:
+        await engine.send_cmd(ten.Cmd("go", dest="sends"))
+    assert engine.report is not None
+    assert engine.report.undelivered == 2

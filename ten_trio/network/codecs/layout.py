@@ -1,0 +1,158 @@
+"""The fields of each type of message on the wire of the original, in their order.
+
+Every message begins with its type as text, its name, source, destinations and properties; commands
+and results go on with the id of the command and the `seq_id`; what comes then is listed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from operator import attrgetter
+from typing import Any, Final
+
+import attrs
+
+from ...errors import InvalidType
+from ...messages import (
+    AudioFrame,
+    AudioFrameDataFmt,
+    CloseApp,
+    Cmd,
+    CmdResult,
+    Data,
+    Msg,
+    MsgType,
+    PixelFmt,
+    StartGraph,
+    StatusCode,
+    StopGraph,
+    Timeout,
+    Timer,
+    TriggerLifeCycle,
+    ValueType,
+    VideoFrame,
+)
+from ...messages.buffers import Buffered
+from ...messages.fields import int32, int64, string, uint32, uint64
+
+BUF: Final = ValueType.BUF.value
+
+
+@attrs.frozen
+class WireField:
+    """One field: its type on the wire, the attribute that holds it, and what checks and makes it."""
+
+    tag: int
+    attribute: str
+    make: Callable[[Any], Any]
+
+
+def _field(kind: ValueType, attribute: str, make: Callable[[Any], Any]) -> WireField:
+    return WireField(kind.value, attribute, make)
+
+
+def _boolean(number: object) -> bool:
+    if number.__class__ is int and number in (0, 1):
+        return number == 1
+    raise InvalidType(f"a bool is 0 or 1, not {number!r:.40}")
+
+
+def _bool(attribute: str) -> WireField:
+    return _field(ValueType.BOOL, attribute, _boolean)
+
+
+def _int32(attribute: str) -> WireField:
+    return _field(ValueType.INT32, attribute, int32)
+
+
+def _string(attribute: str) -> WireField:
+    return _field(ValueType.STRING, attribute, string)
+
+
+def _enum(attribute: str, kind: type[IntEnum]) -> WireField:
+    members = {member.value: member for member in kind}
+
+    def make(number: object) -> IntEnum:
+        found = members.get(number) if number.__class__ is int else None  # type: ignore[call-overload]
+        if found is None:
+            raise InvalidType(f"{number!r:.40} is no {kind.__name__}")
+        return found  # type: ignore[no-any-return]
+
+    return _field(ValueType.INT32, attribute, make)
+
+
+class Layout:
+    """How messages of one class lie on the wire."""
+
+    __slots__ = ("_values", "blank", "cls", "fields", "has_buf", "has_id", "number", "text")
+
+    def __init__(self, cls: type[Msg], *fields: WireField) -> None:
+        self.cls = cls
+        self.fields = tuple((field.tag, field.attribute, field.make) for field in fields)
+        self.number = cls.type.value
+        self.text = cls.type.text
+        self.has_id = issubclass(cls, (Cmd, CmdResult))
+        self.has_buf = issubclass(cls, Buffered)
+        # The quickest way to a message of this class with everything at its default.
+        self.blank: Callable[[], Any] = cls()._shell
+        self._values = attrgetter("name", *(field.attribute for field in fields))
+
+    def values(self, msg: Msg) -> tuple[Any, ...]:
+        """Return what `msg` has in the fields."""
+        return self._values(msg)[1:] if self.fields else ()
+
+
+_BUF_FIELD: Final = _field(ValueType.BUF, "_buf", bytes)
+
+LAYOUTS: Final = (
+    Layout(Cmd),
+    Layout(
+        CmdResult,
+        _enum("original_cmd_type", MsgType),
+        _enum("status", StatusCode),
+        _bool("is_final"),
+    ),
+    Layout(CloseApp),
+    Layout(
+        StartGraph,
+        _bool("long_running_mode"),
+        _bool("sync_stop_before_deinit"),
+        # Besides these two, which become one attribute (see graph_form.py):
+        _field(ValueType.ARRAY, "nodes", list),
+        _field(ValueType.ARRAY, "connections", list),
+        _string("predefined_graph_name"),
+        _string("graph_json"),
+    ),
+    Layout(StopGraph, _string("graph_id")),
+    Layout(TriggerLifeCycle, _string("stage")),
+    Layout(
+        Timer,
+        _field(ValueType.UINT32, "timer_id", uint32),
+        _field(ValueType.UINT64, "timeout_us", uint64),
+        _int32("times"),
+    ),
+    Layout(Timeout, _field(ValueType.UINT32, "timer_id", uint32)),
+    Layout(Data, _BUF_FIELD),
+    Layout(
+        AudioFrame,
+        _field(ValueType.INT64, "timestamp", int64),
+        _int32("sample_rate"),
+        _int32("bytes_per_sample"),
+        _int32("samples_per_channel"),
+        _int32("number_of_channels"),
+        _enum("data_fmt", AudioFrameDataFmt),
+        _BUF_FIELD,
+        _int32("line_size"),
+    ),
+    Layout(
+        VideoFrame,
+        _enum("pixel_fmt", PixelFmt),
+        _field(ValueType.INT64, "timestamp", int64),
+        _int32("width"),
+        _int32("height"),
+        _BUF_FIELD,
+    ),
+)
+BY_CLASS: Final = {layout.cls: layout for layout in LAYOUTS}
+BY_NUMBER: Final = {layout.number: layout for layout in LAYOUTS}

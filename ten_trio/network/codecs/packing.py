@@ -1,0 +1,275 @@
+"""From messages to bytes: one pass over each message, into a flat list that msgpack packs at once.
+
+What msgpack can't do by itself (a float of 32 bits) or shouldn't copy (a big buffer) interrupts the
+list: what has been collected is packed, and the bytes in question follow as a piece of their own.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgpack
+
+from ...messages import INVALID, Loc, Msg, StartGraph, ValueType
+from ...messages.buffers import Buffered
+from ...messages.media import AudioFrame, VideoFrame
+from ...messages.properties import FIELDS
+from ...messages.values import INT64_MAX, Float32, type_of
+from ..codec import (
+    Buffer,
+    CodecLimits,
+    Malformed,
+    TooDeep,
+    TooLong,
+    TooManyProperties,
+    WireMsg,
+)
+from . import graph_form
+from .layout import BUF, BY_CLASS, Layout
+
+EXT_TYPE: Final = 1
+FREE: Final = 1_000
+"""Objects that a message may consist of besides three for each of the properties it may have."""
+
+BIG: Final = 16_384
+"""From this size on, buffers are pieces of their own, and aren't copied."""
+
+_STR, _INT64, _UINT64, _FLOAT64, _BOOL = (
+    ValueType.STRING.value,
+    ValueType.INT64.value,
+    ValueType.UINT64.value,
+    ValueType.FLOAT64.value,
+    ValueType.BOOL.value,
+)
+_ARRAY, _OBJECT = ValueType.ARRAY.value, ValueType.OBJECT.value
+_PLAIN: Final = {str: _STR, float: _FLOAT64, bytes: BUF}
+_FLOAT32: Final = struct.Struct(">Bf")
+_LONG: Final = struct.Struct(">BI")
+_SMALL_HEADERS: Final = tuple(bytes((0xC7, size, EXT_TYPE)) for size in range(256))
+_MIDDLE: Final = struct.Struct(">BHB")
+_LARGE: Final = struct.Struct(">BIB")
+
+
+class Packing:
+    """Writes messages of one connection."""
+
+    def __init__(self, limits: CodecLimits, *, extended: bool) -> None:
+        self.limits = limits
+        self.extended = extended
+        self.dropped = 0
+        self._most = 3 * limits.max_properties + FREE
+        # Text that isn't Unicode (half of a surrogate pair) can't be written: it becomes "?".
+        self._pack = msgpack.Packer(unicode_errors="replace").pack
+        self._flat: list[Any] = []
+        self._pieces: list[Buffer] = []
+        self._count = 0
+
+    def pieces(self, wire: WireMsg) -> list[Buffer]:
+        """Return the bytes of one message, in pieces. Raises `CodecError`, `GraphError`."""
+        msg, cmd_id = wire
+        layout = BY_CLASS.get(type(msg))
+        if layout is None:
+            raise Malformed(f"{msg!r} is nothing that can be sent to another process")
+        self._pieces = pieces = []
+        self._count = 0
+        flat = self._flat = [layout.number, _STR, layout.text, _STR, msg.name]
+        self._location(msg._src)
+        dests = msg._dests
+        flat += (_ARRAY, len(dests))
+        for dest in dests:
+            self._location(dest)
+        flat.append(_OBJECT)
+        props = msg._props
+        if self.extended and (more := _more(msg)):
+            props = {**props, FIELDS: more}
+        if props:
+            self._items(props, self.limits.max_depth)
+        else:
+            flat.append(0)
+        if layout.has_id:
+            flat += (_STR, cmd_id, _STR, msg.seq_id)  # type: ignore[attr-defined]
+        if layout.fields:
+            self._fields(msg, layout)
+        self._flush()
+        size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
+        if size + 6 > self.limits.max_string:
+            self._check(msg, size + 6)
+        pieces.insert(0, _header(size))
+        return pieces
+
+    def _check(self, msg: Msg, size: int) -> None:
+        limits = self.limits
+        if size > limits.max_message:
+            raise TooLong(f"{msg!r} takes more than {limits.max_message} bytes")
+        # Only a message that is long altogether can have a long string.
+        texts = [msg.name, *_texts(msg._props)]
+        texts += [getattr(msg, slot, "") for slot in ("seq_id", "graph_json")]
+        if any(len(text) > limits.max_string for text in texts):
+            raise TooLong(f"{msg!r} has a string of more than {limits.max_string} characters")
+
+    def _location(self, loc: Loc) -> None:
+        app, graph, extension = loc.app_uri, loc.graph_id, loc.extension_name
+        if extension is not None and graph is not None and app is not None:
+            self._flat += (
+                *(_OBJECT, 3, "app", _STR, app),
+                *("graph", _STR, graph, "extension", _STR, extension),
+            )
+            return
+        parts = loc.to_dict()
+        self._flat += (_OBJECT, len(parts))
+        for key, part in parts.items():
+            self._flat += (key, _STR, part)
+
+    def _fields(self, msg: Msg, layout: Layout) -> None:
+        flat = self._flat
+        if isinstance(msg, StartGraph):
+            nodes, connections, text = graph_form.to_wire(msg)
+            flat += (_BOOL, int(msg.long_running_mode), _BOOL, int(msg.sync_stop_before_deinit))
+            for part in (nodes, connections):
+                self._value(part, self.limits.max_depth)
+            self._flat += (_STR, msg.predefined_graph_name, _STR, text)
+            return
+        for (tag, _, _), value in zip(layout.fields, layout.values(msg), strict=True):
+            flat.append(tag)
+            if tag == BUF:
+                self._buffer(value)
+            else:
+                flat.append(int(value) if tag == _BOOL else value)
+
+    def _items(self, items: Mapping[str, Any], left: int) -> None:
+        values = items.values()
+        if not self.extended and (None in values or INVALID in values):
+            # What isn't there and what is null are the same to those who read it.
+            kept = {k: v for k, v in items.items() if v is not None and v is not INVALID}
+            self.dropped += len(items) - len(kept)
+            items = kept
+        flat = self._flat
+        flat.append(len(items))
+        for key, value in items.items():
+            cls = value.__class__
+            if cls is int:
+                flat += (key, _INT64 if value <= INT64_MAX else _UINT64, value)
+            elif cls is bool:
+                flat += (key, _BOOL, 1 if value else 0)
+            elif cls in _PLAIN and (cls is not bytes or len(value) < BIG):
+                flat += (key, _PLAIN[cls], value)
+            else:
+                flat.append(key)
+                self._value(value, left)
+
+    def _value(self, value: Any, left: int) -> None:
+        kind = type_of(value)
+        if value is None or value is INVALID:
+            if not self.extended:
+                # An element of an array: dropping it would move the others.
+                self.dropped += 1
+                self._flat += (_OBJECT, 0)
+            else:
+                self._flat += (kind.value, None)
+            return
+        self._flat.append(kind.value)
+        if kind is ValueType.OBJECT:
+            self._items(value, self._below(left))
+        elif kind is ValueType.ARRAY:
+            below = self._below(left)
+            self._flat.append(len(value))
+            for item in value:
+                self._value(item, below)
+        elif kind is ValueType.BUF:
+            self._buffer(value)
+        elif kind is ValueType.FLOAT32:
+            self._piece(_FLOAT32.pack(0xCA, Float32(value)))
+        else:
+            self._flat.append(int(value) if kind is ValueType.BOOL else value)
+
+    def _below(self, left: int) -> int:
+        if not left:
+            raise TooDeep(f"containers are nested more than {self.limits.max_depth} deep")
+        return left - 1
+
+    def _buffer(self, value: Any) -> None:
+        if value.__class__ is bytes and len(value) < BIG:
+            self._flat.append(value)
+            return
+        view = memoryview(value).toreadonly().cast("B")
+        if len(view) < BIG:
+            self._flat.append(view)
+        elif len(view) < 2**16:
+            self._piece(b"\xc5" + len(view).to_bytes(2))
+            self._pieces.append(view)
+        else:
+            if len(view) > self.limits.max_message:
+                raise TooLong(f"a buffer of more than {self.limits.max_message} bytes")
+            self._piece(_LONG.pack(0xC6, len(view)))
+            self._pieces.append(view)
+
+    def _piece(self, piece: bytes) -> None:
+        self._flush()
+        self._pieces.append(piece)
+        self._count += 1
+
+    def _flush(self) -> None:
+        flat = self._flat
+        count = len(flat)
+        self._count += count
+        if self._count > self._most:
+            raise TooManyProperties(f"more than {self.limits.max_properties} properties")
+        if count:
+            packed = self._pack(flat)
+            # An array, without the header that says so.
+            skip = 1 if count < 16 else 3 if count < 2**16 else 5
+            self._pieces.append(packed[skip:])
+            flat.clear()
+
+
+def _header(size: int) -> bytes:
+    if size < 2**8:
+        return _SMALL_HEADERS[size]
+    if size < 2**16:
+        return _MIDDLE.pack(0xC8, size, EXT_TYPE)
+    return _LARGE.pack(0xC9, size, EXT_TYPE)
+
+
+def _more(msg: Msg) -> dict[str, Any]:
+    """Return what the original has no place for."""
+    more: dict[str, Any] = {}
+    if isinstance(msg, (AudioFrame, VideoFrame)):
+        if msg.is_eof:
+            more["is_eof"] = True
+        if isinstance(msg, AudioFrame) and msg.channel_layout:
+            more["channel_layout"] = msg.channel_layout
+    elif isinstance(msg, StartGraph) and (exposed := graph_form.exposed(msg)):
+        more["exposed_messages"] = exposed
+    return more
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Mapping):
+        return [text for pair in value.items() for item in pair for text in _texts(item)]
+    if isinstance(value, list):
+        return [text for item in value for text in _texts(item)]
+    return []
+
+
+def joined(pieces: list[Buffer]) -> list[Buffer]:
+    """Return the same bytes with the small pieces joined."""
+    made: list[Buffer] = []
+    small: list[Buffer] = []
+    for piece in pieces:
+        if len(piece) < BIG:
+            small.append(piece)
+            continue
+        if small:
+            made.append(b"".join(small))
+            small.clear()
+        made.append(piece)
+    if small:
+        made.append(b"".join(small))
+    return made
+
+
+__all__ = ["BIG", "EXT_TYPE", "FREE", "Buffered", "Packing", "joined"]

@@ -1,0 +1,106 @@
+"""What has been received and not yet read: a queue of bytes that copies as little as it can.
+
+A message that lies within one chunk is a view of it; one that spans several is put together once,
+when it is complete. Tiny chunks are gathered first, so that a peer which sends single bytes can't
+make us keep an object for each.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+from typing import Final
+
+_TINY: Final = 2_048
+_GATHERED: Final = 65_536
+
+
+class Received:
+    """Bytes in their order. `offset` is how many have been taken since the beginning."""
+
+    __slots__ = ("_at", "_chunks", "_tail", "offset", "size")
+
+    def __init__(self) -> None:
+        self._chunks: deque[bytes] = deque()
+        self._at = 0  # of the first chunk, so many have been taken
+        self._tail = bytearray()  # tiny chunks, after all others
+        self.size = 0
+        self.offset = 0
+
+    def put(self, data: bytes | bytearray | memoryview) -> None:
+        """Append `data`; `bytes` are kept by reference."""
+        chunk = data if data.__class__ is bytes else bytes(data)
+        if not chunk:
+            return
+        if self.size and len(chunk) < _TINY:
+            self._tail += chunk
+            if len(self._tail) >= _GATHERED:
+                self._flush()
+        else:
+            self._flush()
+            self._chunks.append(chunk)
+        self.size += len(chunk)
+
+    def peek(self, count: int) -> bytes:
+        """Return up to `count` bytes from the front, and leave them there."""
+        return bytes(self._front(min(count, self.size)))
+
+    def take(self, count: int) -> memoryview:
+        """Remove and return exactly `count` bytes, of which there have to be as many."""
+        taken = self._front(count)
+        self.size -= count
+        self.offset += count
+        left = count + self._at
+        chunks = self._chunks
+        while chunks and left >= len(chunks[0]):
+            left -= len(chunks.popleft())
+        self._at = left
+        return taken
+
+    def find(self, byte: bytes, start: int) -> int:
+        """Return where `byte` comes first, not before `start`, or -1 if it doesn't."""
+        self._flush()
+        first = -1
+        end = self.size
+        for chunk in reversed(self._chunks):
+            if end <= start:
+                break
+            begin = end - len(chunk)
+            # Of the first chunk, a part has been taken.
+            found = chunk.find(byte, max(start, 0) - begin)
+            if found >= 0:
+                first = begin + found
+            end = begin
+        return first
+
+    def all(self) -> bytes:
+        """Return everything, and leave it there."""
+        return self.peek(self.size)
+
+    def _front(self, count: int) -> memoryview:
+        chunks, at = self._chunks, self._at
+        if not chunks or len(chunks[0]) - at < count:
+            self._flush()
+        if not count:
+            return memoryview(b"")
+        end = at + count
+        if end <= len(chunks[0]):
+            return memoryview(chunks[0])[at:end]
+        pieces: list[bytes | memoryview] = [memoryview(chunks[0])[at:]]
+        missing = count - len(pieces[0])
+        for chunk in islice(chunks, 1, None):
+            pieces.append(chunk if len(chunk) <= missing else memoryview(chunk)[:missing])
+            missing -= len(pieces[-1])
+            if not missing:
+                break
+        return memoryview(b"".join(pieces))
+
+    def _flush(self) -> None:
+        tail, chunks = self._tail, self._chunks
+        if not tail:
+            return
+        if chunks and len(chunks[-1]) < _TINY:
+            chunks[-1] += tail
+        else:
+            chunks.append(bytes(tail))
+        tail.clear()
