@@ -62,6 +62,8 @@ class Msg(Properties):
     can_clone: ClassVar[bool] = True
 
     name: str
+    _id: int = 0
+    """That of a command, which its results have too. Other messages have none."""
     _src: Loc
     _dests: tuple[Loc, ...]
     _line: Any

@@ -26,6 +26,10 @@ class StatusCode(IntEnum):
     ERROR = 1
 
 
+# Looking up a member of an enum is slow in Python 3.11.
+_OK: Final = StatusCode.OK
+_ERROR: Final = StatusCode.ERROR
+
 _HEX = re.compile(r"[0-9a-f]{1,32}")
 
 
@@ -165,17 +169,17 @@ class Cmd(Msg):
 
     def ok(self, properties: Mapping[str, Any] | None = None, /, **more: Any) -> CmdResult:
         """Return a final result that says OK, with these properties."""
-        return _answer(self, StatusCode.OK, properties, more)
+        return _answer(self, _OK, properties, more)
 
     def partial(self, properties: Mapping[str, Any] | None = None, /, **more: Any) -> CmdResult:
         """Return a result that says OK and that others will follow."""
-        result = _answer(self, StatusCode.OK, properties, more)
+        result = _answer(self, _OK, properties, more)
         result.is_final = False
         return result
 
     def error(self, detail: str = "", /, **more: Any) -> CmdResult:
         """Return a final result that says ERROR, and why: a text for people."""
-        return _answer(self, StatusCode.ERROR, {"detail": detail} if detail else None, more)
+        return _answer(self, _ERROR, {"detail": detail} if detail else None, more)
 
     def _more(self) -> str:
         return f", id={self.cmd_id}" if self._id else ""
@@ -309,7 +313,7 @@ class CmdResult(Msg):
     @property
     def ok(self) -> bool:
         """Whether the status is OK."""
-        return self.status is StatusCode.OK
+        return self.status is _OK
 
     @property
     def detail(self) -> str:
@@ -319,7 +323,7 @@ class CmdResult(Msg):
 
     def unwrap(self) -> Self:
         """Return this result if it is OK, else raise `CmdFailed`."""
-        if self.status is StatusCode.OK:
+        if self.status is _OK:
             return self
         raise CmdFailed(self)
 
@@ -338,8 +342,10 @@ def _answer(
 ) -> CmdResult:
     # By hand: every command that is answered comes through here.
     result = _blank_result()
-    if properties or more:
-        result._props = property_dict({**properties, **more} if properties else more)
+    if properties:
+        more = {**properties, **more} if more else properties  # type: ignore[assignment]
+    if more:
+        result._props = property_dict(more)
         result._shared = False
     else:
         result._props = NO_PROPERTIES

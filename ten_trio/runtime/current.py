@@ -20,7 +20,7 @@ class Background:
     def __init__(self, origin: Msg | Background | None = None) -> None:
         self._line: Any = None
         self._turn: Any = None if origin is None else origin._turn
-        self._id: int = 0 if origin is None else getattr(origin, "_id", 0)
+        self._id: int = 0 if origin is None else origin._id
 
 
 NOTHING: Final = Background()

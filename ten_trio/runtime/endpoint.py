@@ -39,7 +39,9 @@ Routes = Mapping[str, "tuple[Hop, ...]"]
 
 _FIRST_ERROR: Final = ResultReturnPolicy.FIRST_ERROR_OR_LAST_OK
 _EACH: Final = ResultReturnPolicy.EACH_OK_AND_ERROR
+# Looking up a member of an enum is slow in Python 3.11.
 _OPEN: Final = State.OPEN
+_ANSWERED: Final = State.ANSWERED
 
 NO_FLOW: Final[Mapping[str, Routes]] = {"data": {}, "audio_frame": {}, "video_frame": {}}
 """The tables of an endpoint whose data goes nowhere; shared."""
@@ -257,7 +259,7 @@ class Endpoint:
             except TenError as error:
                 path.answer(StatusCode.ERROR, str(error))
                 return
-        shell._parent_id = cmd._id or getattr(now, "_id", 0)
+        shell._parent_id = cmd._id or now._id
         shell._id = path.id
         shell._path = None
         shell._src = self.loc
@@ -283,7 +285,7 @@ class Endpoint:
                 f"{self.name}: {result!r} answers no command that was received here"
             )
         if path.state is not _OPEN:
-            if path.state is State.ANSWERED:
+            if path.state is _ANSWERED:
                 raise AlreadyAnswered(
                     f"{self.name}: command {path.out.cmd_name!r} has had its final result already"
                 )
@@ -313,7 +315,7 @@ class Endpoint:
         shell.is_final = final
         shell.is_completed = False
         if final:
-            path.close(State.ANSWERED)
+            path.close(_ANSWERED)
         path.out.give(shell)
 
     def take_result(self, result: CmdResult) -> None:
@@ -347,5 +349,5 @@ class RelaySink:
 
     def deliver(self, result: CmdResult, completed: bool) -> None:
         """Send it on; the last one is final whatever its executor said."""
-        if self._path.state is State.OPEN:
+        if self._path.state is _OPEN:
             self._endpoint.give_through(self._path, result, final=completed)

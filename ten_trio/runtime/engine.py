@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from ..errors import EngineClosed, GraphError, Problem
-from ..graphs import FlatGraph, FlatNode, RouteManager
+from ..graphs import Edge, FlatGraph, FlatNode, RouteManager
 from ..messages import Loc, StatusCode
 from .closing import Closing
 from .current import NOTHING, current
@@ -71,7 +71,7 @@ class EngineCore:
         self.grace = limits.grace if grace is None else grace
         self.loc = Loc(app.uri, self.graph_id, None)
         self.loop = loop
-        self.routes = RouteManager(graph.edges, app=app.uri)
+        self._routes: RouteManager | None = None
         self.instances: dict[str, Instance] = {}
         self.lives: dict[str, Life] = {}
         self.groups: dict[str, Group] = {}
@@ -193,6 +193,18 @@ class EngineCore:
         node = next(node for node in self.graph.nodes if node.name == instance.name)
         extension, settings, _ = await self._make(node)
         return extension, settings
+
+    @property
+    def routes(self) -> RouteManager:
+        """The edges, to be changed; made when they first are, since most graphs stay as they are."""
+        if self._routes is None:
+            self._routes = RouteManager(self.graph.edges, app=self.app.uri)
+        return self._routes
+
+    @property
+    def edges(self) -> tuple[Edge, ...]:
+        """The edges as they are now."""
+        return self.graph.edges if self._routes is None else self._routes.edges
 
     # Starting ---------------------------------------------------------------------------------
 
@@ -323,7 +335,7 @@ class EngineCore:
         if life.done.is_set():
             self._forget(life)
         elif not self.closing:
-            inward = [e for e in self.routes.edges if (e.dest_app, e.dest) == (self.app.uri, name)]
+            inward = [e for e in self.edges if (e.dest_app, e.dest) == (self.app.uri, name)]
             self.routes.disconnect(inward)
             compile_routes(self)
             life.stop()

@@ -260,17 +260,18 @@ class Instance(Endpoint):
 
     def take_cmd(self, cmd: Cmd, path: OutPath | Any, result_conversion: Conversion | None) -> None:
         """File a command: from now on it has to be answered through `path`."""
-        if len(self.in_paths) >= self.engine.limits.pending_cmds:
+        line = self.cmd_line
+        if len(self.in_paths) >= line.hard:
             path.answer(
                 StatusCode.ERROR, f"busy: {self.name} has {len(self.in_paths)} commands to answer"
             )
             return
-        cmd._path = path.in_path = InPath(self, path, result_conversion)
+        cmd._path = path.in_path = in_path = InPath(self, path, result_conversion)
         if cmd.__class__ is TriggerLifeCycle:
             self.engine.trigger(self, cmd)
             return
-        path.in_path.mark = self.data_line.popped + self.data_line.count
-        line = self.cmd_line
+        data_line = self.data_line
+        in_path.mark = data_line.popped + data_line.count
         cmd._line = line
         line.count += 1
         line.put(cmd)
@@ -291,10 +292,10 @@ class Instance(Endpoint):
 
     def _start_cmd(self, env: TenEnv, cmd: Cmd) -> Coroutine[Any, Any, None] | None:
         path: InPath | Unasked = cmd._path
-        if isinstance(path, Unasked):
+        if path.__class__ is Unasked:
             return self.extension.on_cmd(env, cmd)
         path.started = True
-        if path.is_abandoned and self.settings.cancel_abandoned:
+        if self.settings.cancel_abandoned and path.is_abandoned:
             return None
         if self.schemas is not None:
             try:

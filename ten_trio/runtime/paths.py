@@ -54,6 +54,7 @@ class State(Enum):
     EXPIRED = auto()
 
 
+# Looking up a member of an enum is slow in Python 3.11.
 _OPEN: Final = State.OPEN
 
 

@@ -22,7 +22,7 @@ def compile_routes(engine: EngineCore) -> None:
     def add(source: str, kind: str, name: str, hop: Hop) -> None:
         tables.setdefault(source, {}).setdefault(kind, {}).setdefault(name, []).append(hop)
 
-    for edge in engine.routes.edges:
+    for edge in engine.edges:
         if not edge.source_app or edge.source_app == engine.app.uri:
             add(edge.source, edge.kind, edge.name, _hop(engine, edge))
             if edge.conversion is not None:

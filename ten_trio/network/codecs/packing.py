@@ -13,7 +13,6 @@ from typing import Any, Final
 import msgpack
 
 from ...messages import INVALID, Loc, Msg, StartGraph, ValueType
-from ...messages.buffers import Buffered
 from ...messages.media import AudioFrame, VideoFrame
 from ...messages.properties import FIELDS
 from ...messages.values import INT64_MAX, Float32, type_of
@@ -271,5 +270,3 @@ def joined(pieces: list[Buffer]) -> list[Buffer]:
         made.append(b"".join(small))
     return made
 
-
-__all__ = ["BIG", "EXT_TYPE", "FREE", "Buffered", "Packing", "joined"]

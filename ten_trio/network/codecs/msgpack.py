@@ -1,0 +1,146 @@
+"""The protocol of the original runtime, byte for byte: ext objects of msgpack, one per message.
+
+docs/protocol.md describes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from ...errors import GraphError
+from ..codec import (
+    Buffer,
+    Codec,
+    CodecError,
+    CodecLimits,
+    Malformed,
+    TooLong,
+    UnknownType,
+    WireMsg,
+)
+from .packing import EXT_TYPE, Packing, joined
+from .received import Received
+from .unpacking import Unpacking
+
+_FIXED: Final = {0xD4: 1, 0xD5: 2, 0xD6: 4, 0xD7: 8, 0xD8: 16}
+_SIZED: Final = {0xC7: 1, 0xC8: 2, 0xC9: 4}
+
+
+class MsgpackCodec(Codec):
+    """One connection's codec. `extended` may be set at any time, and counts for what is sent then.
+
+    Towards the original (not `extended`) some things can't be said. `is_eof` and `channel_layout`
+    of frames, and the exposed messages of a graph, are left out. Null and what nobody has set are left
+    out of objects, and become an empty object in arrays, where the others must keep their indices;
+    each is counted in `dropped`. A peer that is one of us gets them all. What such a peer sends is
+    understood in any case, so there is nothing to agree on for the other direction.
+    """
+
+    def __init__(self, limits: CodecLimits | None = None, *, extended: bool = False) -> None:
+        self.limits = limits or CodecLimits()
+        self._received = Received()
+        self._packing = Packing(self.limits, extended=extended)
+        self._unpacking = Unpacking(self.limits)
+        self._header = 0
+        self._body = 0  # 0: the header hasn't been read
+        self._error: CodecError | None = None
+
+    @property
+    def extended(self) -> bool:
+        """Whether the peer is known to be one of us."""
+        return self._packing.extended
+
+    @extended.setter
+    def extended(self, extended: bool) -> None:
+        self._packing.extended = extended
+
+    @property
+    def dropped(self) -> int:  # type: ignore[override]
+        """How many values were left out so far, because there is no way to write or to hold them."""
+        return self._packing.dropped + self._unpacking.dropped
+
+    def receive_data(self, data: bytes | bytearray | memoryview) -> None:
+        """Store what has been read. Takes constant time, but for the copy of what isn't `bytes`."""
+        self._received.put(data)
+
+    def next_message(self) -> WireMsg | None:
+        """Return the next message, or None if the rest of it has yet to come.
+
+        Raises `CodecError`, and then again at every further call. The buffer of a big message is a
+        view of the bytes received.
+        """
+        if self._error is not None:
+            raise self._error
+        try:
+            return self._next()
+        except CodecError as error:
+            self._error = error
+            raise
+
+    def _next(self) -> WireMsg | None:
+        received = self._received
+        if not self._header and not self._read_header():
+            return None
+        if received.size < self._header + self._body:
+            return None
+        begin = received.offset + self._header
+        body = received.take(self._header + self._body)[self._header :]
+        self._header = self._body = 0
+        try:
+            return self._unpacking.message(body)
+        except CodecError as error:
+            error.offset = begin + (error.offset or 0)
+            raise
+
+    def _read_header(self) -> bool:
+        head = self._received.peek(6)
+        if not head:
+            return False
+        first = head[0]
+        if first in _FIXED:
+            width, size = 0, _FIXED[first]
+        elif first in _SIZED:
+            width = _SIZED[first]
+            size = int.from_bytes(head[1 : 1 + width])
+        else:
+            raise self._bad(Malformed(f"0x{first:02x} doesn't begin a message"), 0)
+        if len(head) < width + 2:
+            return False
+        if head[width + 1] != EXT_TYPE:
+            raise self._bad(UnknownType(f"there is no ext type {head[width + 1]}"), width + 1)
+        if width + 2 + size > self.limits.max_message:
+            text = f"a message of {width + 2 + size} bytes; at most {self.limits.max_message} may be"
+            raise self._bad(TooLong(text), 0)
+        self._header, self._body = width + 2, size
+        return True
+
+    def _bad(self, error: CodecError, at: int) -> CodecError:
+        error.offset = self._received.offset + at
+        return error
+
+    def encode(self, messages: Iterable[WireMsg]) -> list[Buffer]:
+        """Return what to write, in order. Small pieces have been joined; big buffers are not copied.
+
+        Raises `CodecError`, also for what is beyond the limits: the peer would close the connection.
+        A graph with Python objects as addons raises `GraphError`.
+        """
+        pieces: list[Buffer] = []
+        for index, wire in enumerate(messages):
+            try:
+                pieces += self._packing.pieces(wire)
+            except CodecError as error:
+                error.index = index
+                raise
+            except GraphError:
+                raise
+            except (TypeError, ValueError, OverflowError) as error:
+                wrong = Malformed(f"{wire.msg!r} can't be written: {error}")
+                wrong.index = index
+                raise wrong from error
+        return joined(pieces)
+
+    @property
+    def trailing_data(self) -> bytes:
+        """What has been received and isn't part of a message returned so far."""
+        return self._received.all()
