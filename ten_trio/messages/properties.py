@@ -23,6 +23,7 @@ from .paths import MISSING, delete_at, find_at, parse, put
 from .values import (
     ATOMS,
     INT64_MAX,
+    INT64_MIN,
     Float32,
     Int8,
     Int16,
@@ -56,7 +57,7 @@ def property_dict(items: Mapping[str, Any]) -> dict[str, Any]:
         # Nearly always: names that are no paths, and values that are what they are.
         for key, item in items.items():
             cls = item.__class__
-            if cls not in ATOMS and not (cls is int and -INT64_MAX <= item <= INT64_MAX):
+            if cls not in ATOMS and not (cls is int and INT64_MIN <= item <= INT64_MAX):
                 break
             if key.__class__ is not str or not key.isidentifier() or key == FIELDS:
                 break
@@ -122,7 +123,7 @@ class Properties:
         are filled up to the index. The empty path replaces everything.
         """
         cls = value.__class__
-        if cls not in ATOMS and not (cls is int and -INT64_MAX <= value <= INT64_MAX):
+        if cls not in ATOMS and not (cls is int and INT64_MIN <= value <= INT64_MAX):
             value = freeze(value, path)
         if path.__class__ is str and path.isidentifier() and path != FIELDS:
             # By far the most frequent case: a plain name.

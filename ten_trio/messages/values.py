@@ -20,6 +20,7 @@ from ..errors import InvalidJson, InvalidType, PropertyRangeError, PropertyTypeE
 MAX_DEPTH: Final = 64
 """How many containers may be nested in each other."""
 
+INT64_MIN: Final = -(2**63)
 INT64_MAX: Final = 2**63 - 1
 
 
@@ -306,7 +307,7 @@ def freeze_items(items: Mapping[Any, Any], where: str = "", depth: int = 0) -> d
                 raise InvalidType(f"{_at(where)}{shown(key)} can't be a key: keys are strings")
             key = str.__str__(key)
         cls = item.__class__
-        if cls not in ATOMS and not (cls is int and -INT64_MAX <= item <= INT64_MAX):
+        if cls not in ATOMS and not (cls is int and INT64_MIN <= item <= INT64_MAX):
             item = _freeze(item, f"{where}.{key}" if where else key, depth + 1)
         made[key] = item
     return made

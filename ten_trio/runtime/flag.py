@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any
+
 import trio
 
 
@@ -25,11 +28,13 @@ class Flag:
         for task in waiting:
             trio.lowlevel.reschedule(task)
 
-    async def wait(self) -> None:
-        """Until it is set."""
+    def wait(self) -> Coroutine[Any, Any, object]:
+        """Until it is set; to be awaited at once.
+
+        Not a coroutine itself: who waits here does so for long, and keeps every frame in memory.
+        """
         if self._set:
-            await trio.lowlevel.checkpoint()
-            return
+            return trio.lowlevel.checkpoint()
         task = trio.lowlevel.current_task()
         self._waiting += (task,)
 
@@ -37,4 +42,4 @@ class Flag:
             self._waiting = tuple(other for other in self._waiting if other is not task)
             return trio.lowlevel.Abort.SUCCEEDED
 
-        await trio.lowlevel.wait_task_rescheduled(abort)
+        return trio.lowlevel.wait_task_rescheduled(abort)

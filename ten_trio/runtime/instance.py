@@ -291,7 +291,7 @@ class Instance(Endpoint):
         line.put(result)
 
     def _start_cmd(self, env: TenEnv, cmd: Cmd) -> Coroutine[Any, Any, None] | None:
-        path: InPath | Unasked = cmd._path
+        path = cmd._path
         if path.__class__ is Unasked:
             return self.extension.on_cmd(env, cmd)
         path.started = True

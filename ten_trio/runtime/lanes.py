@@ -213,10 +213,17 @@ class Worker:
         limits = self.group.limits
         left = limits.slice
         until = perf_counter() + limits.slice_seconds
+        msg: Msg | None
         while True:
             try:
                 msg = receive_nowait()
             except trio.WouldBlock:
+                # Not waited for here: the exception and its frames would be kept for as long.
+                msg = None
+            except trio.EndOfChannel:
+                self.lane = None
+                return
+            if msg is None:
                 if own is not None and own.quiet >= limits.demote_after:
                     self.lane = None
                     self.group.demote(own)
@@ -231,9 +238,6 @@ class Worker:
                 if msg._line.late is not None:
                     msg._line.late(msg)
                     continue
-            except trio.EndOfChannel:
-                self.lane = None
-                return
             line: Line = msg._line
             line.count -= 1
             line.popped += 1

@@ -172,7 +172,7 @@ class OutPath:
             if self.queue is not None:
                 # A sign of life: the clock starts again.
                 self.put_off = True
-                self.deadline = trio.current_time() + self.timeout
+                self.deadline = self.owner.expiry.now() + self.timeout
             if not self.each:
                 return None
         else:
@@ -362,7 +362,8 @@ class Expiry:
         self._scope: trio.CancelScope | None = None
         self._running = False
         self._closed = False
-        self._now: Callable[[], float] = trio.current_time
+        self.now: Callable[[], float] = trio.current_time
+        """Trio's clock."""
         self.expired = 0
 
     def add(self, path: Any) -> None:
@@ -375,9 +376,9 @@ class Expiry:
         if queue is None:
             queue = self._queues[timeout] = {}
             # Read for every command: without the detour through the current run.
-            self._now = trio.lowlevel.current_clock().current_time
+            self.now = trio.lowlevel.current_clock().current_time
         path.queue = queue
-        path.deadline = self._now() + timeout
+        path.deadline = self.now() + timeout
         queue[path.id] = path
         if not self._running:
             if not self._closed:

@@ -111,9 +111,7 @@ def _dests(section: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     flows = [flow for kind in KINDS for flow in section.get(kind, ())]
     # What isn't one name to some destinations counts as a destination that is no extension.
     return [
-        dest
-        for flow in flows
-        for dest in (flow["dest"] if set(flow) == {"name", "dest"} else [{}])
+        dest for flow in flows for dest in (flow["dest"] if set(flow) == {"name", "dest"} else [{}])
     ]
 
 

@@ -110,7 +110,9 @@ class MsgpackCodec(Codec):
         if head[width + 1] != EXT_TYPE:
             raise self._bad(UnknownType(f"there is no ext type {head[width + 1]}"), width + 1)
         if width + 2 + size > self.limits.max_message:
-            text = f"a message of {width + 2 + size} bytes; at most {self.limits.max_message} may be"
+            text = (
+                f"a message of {width + 2 + size} bytes; at most {self.limits.max_message} may be"
+            )
             raise self._bad(TooLong(text), 0)
         self._header, self._body = width + 2, size
         return True

@@ -32,6 +32,9 @@ EXT_TYPE: Final = 1
 FREE: Final = 1_000
 """Objects that a message may consist of besides three for each of the properties it may have."""
 
+HEADER: Final = 6
+"""Bytes before the body, at most."""
+
 BIG: Final = 16_384
 """From this size on, buffers are pieces of their own, and aren't copied."""
 
@@ -59,6 +62,7 @@ class Packing:
         self.extended = extended
         self.dropped = 0
         self._most = 3 * limits.max_properties + FREE
+        self._suspicious = min(limits.max_string, limits.max_message) - HEADER
         # Text that isn't Unicode (half of a surrogate pair) can't be written: it becomes "?".
         self._pack = msgpack.Packer(unicode_errors="replace").pack
         self._flat: list[Any] = []
@@ -93,8 +97,8 @@ class Packing:
             self._fields(msg, layout)
         self._flush()
         size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
-        if size + 6 > self.limits.max_string:
-            self._check(msg, size + 6)
+        if size > self._suspicious:
+            self._check(msg, size + HEADER)
         pieces.insert(0, _header(size))
         return pieces
 
@@ -269,4 +273,3 @@ def joined(pieces: list[Buffer]) -> list[Buffer]:
     if small:
         made.append(b"".join(small))
     return made
-

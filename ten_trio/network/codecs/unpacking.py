@@ -60,6 +60,8 @@ _END: Final = b"\xc0"
 _STR: Final = ValueType.STRING.value
 _ARRAY, _OBJECT = ValueType.ARRAY.value, ValueType.OBJECT.value
 _INT64: Final = ValueType.INT64.value
+_BOOL, _FLOAT32 = ValueType.BOOL.value, ValueType.FLOAT32.value
+_NOTHING: Final = (ValueType.NULL.value, ValueType.INVALID.value)
 _PLAIN: Final = {_STR: str, ValueType.FLOAT64.value: float, BUF: bytes}
 _SIZED: Final[dict[int, type[SizedInt]]] = {
     cls.kind.value: cls for cls in (Int8, Int16, Int32, SizedInt, UInt8, UInt16, UInt32, UInt64)
@@ -81,7 +83,7 @@ class Unpacking:
         self._run: Iterator[Any] = iter(())
         self._length = 0
         self._body = memoryview(b"")
-        self._begin = 0  # where in the body the run begins
+        self._begin = self._fed = 0  # where in the body the run begins, and how much that is
         self._cut = False  # whether the buffer is cut out
         self._locations: dict[tuple[str | None, ...], Loc] = {}
 
@@ -91,8 +93,7 @@ class Unpacking:
         Raises `CodecError` with the offset in the body.
         """
         self._body = body
-        self._begin = 0
-        self._length = 0
+        self._begin = self._fed = self._length = 0
         try:
             return self._message(body)
         except StopIteration:
@@ -132,7 +133,7 @@ class Unpacking:
         unpacker = self._new_unpacker() if big or self._unpacker is None else self._unpacker
         # Back in its place only if it has nothing left inside.
         self._unpacker = None
-        self._begin = begin
+        self._begin, self._fed = begin, len(part)
         try:
             unpacker.feed(part)
             if whole:
@@ -324,13 +325,13 @@ class Unpacking:
             kind = _SIZED[tag]
             if cls is int and kind.low <= value <= kind.high:
                 return value if tag == _INT64 else int.__new__(kind, value)
-        elif tag == ValueType.BOOL:
+        elif tag == _BOOL:
             if cls is int and value in (0, 1):
                 return _BOOLS[value]
-        elif tag == ValueType.FLOAT32:
+        elif tag == _FLOAT32:
             if cls is float:
                 return Float32(value)
-        elif tag == ValueType.NULL or tag == ValueType.INVALID:
+        elif tag in _NOTHING:
             if value is None:
                 return None if tag else INVALID
         else:
@@ -378,7 +379,7 @@ class Unpacking:
         if taken is None:
             taken = self._length - self._run.__length_hint__()  # type: ignore[attr-defined]
         unpacker = self._new_unpacker()
-        unpacker.feed(self._body[self._begin : self._begin + WHOLE])
+        unpacker.feed(self._body[self._begin : self._begin + self._fed])
         good = 0
         try:
             for _ in range(taken):
