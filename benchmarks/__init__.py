@@ -22,6 +22,12 @@ BUDGETS: Final[dict[str, float]] = {
     "waited/64": 1.2,
     # x a bare nursery with as many tasks and channels.
     "start-stop": 6.0,
+    # x msgpack alone, on a list of the same values.
+    "codec-cmd": 5.0,
+    "codec-audio": 5.0,
+    # x one copy of the buffer.
+    "codec-video/out": 2.0,
+    "codec-video/in": 2.0,
     # KiB.
     "idle-rss": 48.0,
 }

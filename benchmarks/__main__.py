@@ -23,9 +23,9 @@ from rich.table import Table
 
 import ten_trio as ten
 
-from . import commands, floor, graphs, guarantees, harness, hop, messages
+from . import codec, commands, floor, graphs, guarantees, harness, hop, messages
 
-CASES = [*floor.CASES, *hop.CASES, *commands.CASES, *graphs.CASES, *messages.CASES]
+CASES = [*floor.CASES, *hop.CASES, *commands.CASES, *graphs.CASES, *messages.CASES, *codec.CASES]
 GUARANTEES = "guarantees"
 
 

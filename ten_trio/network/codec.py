@@ -100,8 +100,9 @@ class Malformed(CodecError):
 class Codec(Protocol):
     """Turns the bytes of one connection into messages, and messages into bytes."""
 
-    dropped: int
-    """How many values were left out so far, because there is no way to write or to hold them."""
+    @property
+    def dropped(self) -> int:
+        """How many values were left out so far, because there is no way to write or to hold them."""
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> None:
         """Store what has been read. Takes constant time, but for the copy of what isn't `bytes`."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 from ..messages import Loc, MsgType, StatusCode
 from .endpoint import Endpoint, Hop, Receiver
-from .lines import NOTHING_DROPPED
+from .outlet import Outlet, nobody
 from .timers import Timers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from ..graphs import Conversion
     from ..messages import Cmd, Msg
@@ -23,31 +22,6 @@ NOT_FOUND = "Failed to find destination."
 TERMINATED = "The destination extension has been terminated."
 
 
-class Outlet:
-    """A line without a queue: data is dealt with where it arrives, so nobody waits for room."""
-
-    __slots__ = ("_take", "cap", "count", "dropped", "hard", "name", "owner")
-
-    def __init__(self, name: str, take: Callable[[Any], str | None]) -> None:
-        self.name = name
-        self._take = take
-        self.count = 0
-        self.cap = self.hard = inf
-        self.dropped: Mapping[str, int] = NOTHING_DROPPED
-        self.owner: Any = None
-
-    def put(self, msg: Msg) -> None:
-        """Deal with `msg`; a text that comes back is why it had to be dropped."""
-        self.count = 0
-        cause = self._take(msg)
-        if cause is not None:
-            self.drop(cause)
-
-    def drop(self, cause: str) -> None:
-        """Count one message that nobody will see."""
-        self.dropped = {**self.dropped, cause: self.dropped.get(cause, 0) + 1}
-
-
 class Nowhere:
     """Stands where no receiver is: commands are answered with ERROR, data is dropped and counted."""
 
@@ -55,7 +29,7 @@ class Nowhere:
 
     def __init__(self, detail: str) -> None:
         self._detail = detail
-        self.data_line = Outlet("nowhere", lambda _: "no destination")
+        self.data_line = Outlet("nowhere", nobody)
 
     def take_cmd(self, cmd: Cmd, path: Any, result_conversion: Conversion | None) -> None:
         """Answer at once."""
@@ -155,7 +129,7 @@ class _OfApp:
 
     def __init__(self, engine: EngineCore) -> None:
         self._engine = engine
-        self.data_line = Outlet("app", lambda _: "no destination")
+        self.data_line = Outlet("app", nobody)
 
     def take_cmd(self, cmd: Cmd, path: Any, result_conversion: Conversion | None) -> None:
         """Start or stop a graph, or close the app."""

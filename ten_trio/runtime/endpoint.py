@@ -43,6 +43,9 @@ _EACH: Final = ResultReturnPolicy.EACH_OK_AND_ERROR
 _OPEN: Final = State.OPEN
 _ANSWERED: Final = State.ANSWERED
 
+_NOTHING: Final[Mapping[Any, Any]] = {}
+"""For the many mappings that stay empty; shared, and replaced rather than changed."""
+
 NO_FLOW: Final[Mapping[str, Routes]] = {"data": {}, "audio_frame": {}, "video_frame": {}}
 """The tables of an endpoint whose data goes nowhere; shared."""
 
@@ -110,7 +113,7 @@ class Endpoint:
         self.flow_routes: Mapping[str, Routes] = NO_FLOW
         self.redirect: tuple[Hop, ...] = ()
         """Where everything goes that is sent from here, whatever its name and destinations; for tests."""
-        self.unconnected: dict[tuple[str, str], int] = {}
+        self.unconnected: Mapping[tuple[str, str], int] = _NOTHING
         self.late_results = 0
         self.timeout: float = engine.limits.path_timeout
         """Seconds after which a command sent from here expires."""
@@ -184,7 +187,8 @@ class Endpoint:
 
     def _note_unconnected(self, msg: Msg) -> None:
         key = (msg.kind, msg.name)
-        times = self.unconnected[key] = self.unconnected.get(key, 0) + 1
+        times = self.unconnected.get(key, 0) + 1
+        self.unconnected = {**self.unconnected, key: times}
         if times % 1_000 == 1:
             logger.warning("%s: no edge for %s %r (%d times)", self.loc, msg.kind, msg.name, times)
 
@@ -232,7 +236,7 @@ class Endpoint:
         if timeout is None:
             timeout = self.timeout
         if len(hops) == 1:
-            path = OutPath(self, cmd, sink, timeout, parent, each=policy is _EACH)
+            path = OutPath(self, cmd, sink, timeout, parent, policy is _EACH)
             if parent is not None:
                 parent.relay(path)
             self._dispatch(hops[0], cmd, path, now)
@@ -242,7 +246,7 @@ class Endpoint:
             parent.relay(fan)
         # All paths before the first dispatch: no result may find its fan half made.
         fan.paths = paths = [
-            OutPath(self, cmd, Branch(fan, index), timeout, parent, each=True)
+            OutPath(self, cmd, Branch(fan, index), timeout, parent, True)
             for index in range(len(hops))
         ]
         for hop, path in zip(hops, paths, strict=True):
@@ -294,14 +298,14 @@ class Endpoint:
             return False
         if self.schemas is not None:
             result = self.check_result_out(path, result)
-        self.give_through(path, result, final=result.is_final)
+        self.give_through(path, result, result.is_final)
         return True
 
     def check_result_out(self, path: InPath, result: CmdResult) -> CmdResult:
         """Hook: the result schema of this executor. Raises `SchemaError`."""
         return result
 
-    def give_through(self, path: InPath, result: CmdResult, *, final: bool) -> None:
+    def give_through(self, path: InPath, result: CmdResult, final: bool) -> None:
         """Send `result` home on `path`, which must be open."""
         shell = result._shell()
         if path.result_conversion is not None:
@@ -350,4 +354,4 @@ class RelaySink:
     def deliver(self, result: CmdResult, completed: bool) -> None:
         """Send it on; the last one is final whatever its executor said."""
         if self._path.state is _OPEN:
-            self._endpoint.give_through(self._path, result, final=completed)
+            self._endpoint.give_through(self._path, result, completed)

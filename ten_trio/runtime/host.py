@@ -13,9 +13,10 @@ from ..errors import EngineClosed, TenError
 from ..messages import Cmd, Loc, Msg, StatusCode
 from .calls import DISCARD, Call, HandlerSink, ResultHandler
 from .current import NOTHING
-from .directory import GRAPH_PROXY, Outlet
+from .directory import GRAPH_PROXY
 from .endpoint import UNROUTED, Endpoint
 from .flag import Flag
+from .outlet import Outlet
 from .paths import InPath
 from .policies import ResultReturnPolicy
 

@@ -295,16 +295,16 @@ class Instance(Endpoint):
         if path.__class__ is Unasked:
             return self.extension.on_cmd(env, cmd)
         path.started = True
-        if self.settings.cancel_abandoned and path.is_abandoned:
-            return None
+        if self.settings.cancel_abandoned:
+            if path.is_abandoned:
+                return None
+            path.on_abandon = lambda: self._cancel_handler(cmd)
         if self.schemas is not None:
             try:
                 self._check_in(cmd)
             except SchemaError as error:
                 path.answer(StatusCode.ERROR, str(error))
                 return None
-        if self.settings.cancel_abandoned:
-            path.on_abandon = lambda: self._cancel_handler(cmd)
         return self.extension.on_cmd(env, cmd)
 
     def _cancel_handler(self, cmd: Cmd) -> None:

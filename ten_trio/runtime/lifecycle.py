@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os.path
 from contextlib import AsyncExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -17,7 +17,7 @@ from .flag import Flag
 from .supervision import blame, split
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
     from types import FrameType
 
     from ..messages import TriggerLifeCycle
@@ -29,6 +29,9 @@ logger = logging.getLogger("ten_trio.runtime")
 
 TRIGGERED = "Life cycle triggered successfully"
 OVER = "The extension has been closed."
+
+_NOTHING: Mapping[str, Any] = {}
+"""For mappings that mostly stay empty; replaced rather than changed."""
 
 
 class Life:
@@ -76,7 +79,7 @@ class Life:
         self.waits_for_others = False
         """It is at the barrier before `on_deinit`."""
         self.done = Flag()
-        self.durations: dict[str, float] = {}
+        self.durations: Mapping[str, float] = _NOTHING
         self.task: trio.lowlevel.Task | None = None
         self.failed = False
         self.trial: list[Exception] | None = None
@@ -86,7 +89,7 @@ class Life:
         self._restarts: tuple[float, ...] = ()
         # Manual control: stages that wait for a trigger, and the triggers that have come.
         self._manual: tuple[str, ...] | None = None
-        self._triggers: dict[str, TriggerLifeCycle] = {}
+        self._triggers: Mapping[str, TriggerLifeCycle] = _NOTHING
         self._early: tuple[TriggerLifeCycle, ...] = ()
         self._past: tuple[str, ...] = ()
         self._poked = Flag()
@@ -138,7 +141,7 @@ class Life:
         elif stage in self._past or stage in self._triggers:
             path.answer(StatusCode.ERROR, f"Extension already past {stage} stage")
         else:
-            self._triggers[stage] = cmd
+            self._triggers = {**self._triggers, stage: cmd}
             self._poked.set()
 
     def cancel(self, reason: str) -> None:
@@ -282,7 +285,7 @@ class Life:
 
     def _took(self, name: str, seconds: float) -> None:
         if name in _REPORTED:
-            self.durations[name] = seconds
+            self.durations = {**self.durations, name: seconds}
 
     def _configure(self) -> None:
         with self._supervised("the properties"):
@@ -327,8 +330,9 @@ class Life:
 
     def _answer(self, stage: str) -> None:
         self._past += (stage,)
-        cmd = self._triggers.pop(stage, None)
+        cmd = self._triggers.get(stage)
         if cmd is not None:
+            self._triggers = {s: c for s, c in self._triggers.items() if s != stage}
             cmd._path.answer(StatusCode.OK, TRIGGERED)
 
 

@@ -96,7 +96,6 @@ class OutPath:
         sink: Sink,
         timeout: float,
         parent: InPath | None,
-        *,
         each: bool,
     ) -> None:
         self.id = new_id()
@@ -108,6 +107,7 @@ class OutPath:
         self.cmd_name = cmd.name
         self.cmd_type: MsgType = cmd.type
         self.seq_id = cmd.seq_id
+        # The next four are for the expiry.
         self.timeout = timeout
         self.deadline = inf
         self.put_off = False
@@ -201,9 +201,7 @@ class Fan:
 
     def take(self, index: int, result: CmdResult, final: bool) -> object:
         """A result of one of the destinations: the policy decides who hears of it."""
-        verdict = self._collector.feed(
-            index, result, is_ok=result.status is _OK, is_final=final
-        )
+        verdict = self._collector.feed(index, result, is_ok=result.status is _OK, is_final=final)
         if verdict is None:
             return None
         result, completed = verdict

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ..messages import Loc, StatusCode, Timeout, Timer
+from .outlet import Outlet, nobody
 from .paths import Unasked, new_id
 
 if TYPE_CHECKING:
@@ -26,9 +27,7 @@ class Timers:
     def __init__(self, engine: EngineCore) -> None:
         self._engine = engine
         self._running: dict[tuple[str | None, int], trio.CancelScope] = {}
-        from .directory import Outlet  # noqa: PLC0415
-
-        self.data_line = Outlet("timers", lambda _: "no destination")
+        self.data_line = Outlet("timers", nobody)
 
     def take_cmd(self, cmd: Cmd, path: Any, result_conversion: Conversion | None) -> None:
         """Set or cancel a timer."""

@@ -28,7 +28,6 @@ from ...messages.properties import FIELDS, property_dict
 from ...messages.values import shown
 from ..codec import (
     Buffer,
-    Codec,
     CodecError,
     CodecLimits,
     Malformed,
@@ -49,7 +48,7 @@ _STRINGS: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 _SEPARATORS: Final = (b",", b"[", b"{")
 
 
-class JsonCodec(Codec):
+class JsonCodec:
     """One connection's codec.
 
     Null stands for what JSON can't express: a buffer or an infinite number among the properties, an

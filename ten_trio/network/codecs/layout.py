@@ -74,10 +74,10 @@ def _enum(attribute: str, kind: type[IntEnum]) -> WireField:
     members = {member.value: member for member in kind}
 
     def make(number: object) -> IntEnum:
-        found = members.get(number) if number.__class__ is int else None  # type: ignore[call-overload]
+        found = members.get(number) if number.__class__ is int else None
         if found is None:
             raise InvalidType(f"{number!r:.40} is no {kind.__name__}")
-        return found  # type: ignore[no-any-return]
+        return found
 
     return _field(ValueType.INT32, attribute, make)
 

@@ -11,7 +11,6 @@ from typing import Final
 from ...errors import GraphError
 from ..codec import (
     Buffer,
-    Codec,
     CodecError,
     CodecLimits,
     Malformed,
@@ -27,7 +26,7 @@ _FIXED: Final = {0xD4: 1, 0xD5: 2, 0xD6: 4, 0xD7: 8, 0xD8: 16}
 _SIZED: Final = {0xC7: 1, 0xC8: 2, 0xC9: 4}
 
 
-class MsgpackCodec(Codec):
+class MsgpackCodec:
     """One connection's codec. `extended` may be set at any time, and counts for what is sent then.
 
     Towards the original (not `extended`) some things can't be said. `is_eof` and `channel_layout`
@@ -56,7 +55,7 @@ class MsgpackCodec(Codec):
         self._packing.extended = extended
 
     @property
-    def dropped(self) -> int:  # type: ignore[override]
+    def dropped(self) -> int:
         """How many values were left out so far, because there is no way to write or to hold them."""
         return self._packing.dropped + self._unpacking.dropped
 

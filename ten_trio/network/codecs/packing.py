@@ -75,7 +75,7 @@ class Packing:
         layout = BY_CLASS.get(type(msg))
         if layout is None:
             raise Malformed(f"{msg!r} is nothing that can be sent to another process")
-        self._pieces = pieces = []
+        self._pieces = []
         self._count = 0
         flat = self._flat = [layout.number, _STR, layout.text, _STR, msg.name]
         self._location(msg._src)
@@ -96,7 +96,8 @@ class Packing:
         if layout.fields:
             self._fields(msg, layout)
         self._flush()
-        size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
+        pieces = self._pieces
+        size = len(pieces[0]) if len(pieces) == 1 else sum(len(piece) for piece in pieces)
         if size > self._suspicious:
             self._check(msg, size + HEADER)
         pieces.insert(0, _header(size))

@@ -1,0 +1,43 @@
+"""Where data is dealt with as it arrives: the host, another graph, or nobody at all."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from .lines import NOTHING_DROPPED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ..messages import Msg
+
+
+class Outlet:
+    """A line without a queue: data is dealt with where it arrives, so nobody waits for room."""
+
+    __slots__ = ("_take", "cap", "count", "dropped", "hard", "name", "owner")
+
+    def __init__(self, name: str, take: Callable[[Any], str | None]) -> None:
+        self.name = name
+        self._take = take
+        self.count = 0
+        self.cap = self.hard = inf
+        self.dropped: Mapping[str, int] = NOTHING_DROPPED
+        self.owner: Any = None
+
+    def put(self, msg: Msg) -> None:
+        """Deal with `msg`; a text that comes back is why it had to be dropped."""
+        self.count = 0
+        cause = self._take(msg)
+        if cause is not None:
+            self.drop(cause)
+
+    def drop(self, cause: str) -> None:
+        """Count one message that nobody will see."""
+        self.dropped = {**self.dropped, cause: self.dropped.get(cause, 0) + 1}
+
+
+def nobody(msg: Msg) -> str:
+    """For an outlet that leads nowhere."""
+    return "no destination"
