@@ -18,7 +18,7 @@ async def test_each_line_keeps_the_order_of_each_sender(
     assert traffic.started == traffic.sent
 
 
-@trio_given(plans(waits=st.just(0), inline=st.just(True)), limits)
+@trio_given(plans(waits=st.just(0)), limits)
 async def test_without_waits_everything_starts_in_the_one_order(
     plan: tuple[Node, ...], limits: ten.Limits
 ) -> None:

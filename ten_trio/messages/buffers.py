@@ -48,7 +48,7 @@ class Buffered(Msg):
         buf: Buffer = b"",
         dest: Dest | Iterable[Dest] | None = None,
     ) -> None:
-        super().__init__(name, properties, dest=dest)
+        Msg.__init__(self, name, properties, dest=dest)
         self._buf = buf if buf.__class__ is bytes else own_bytes(buf)
         self._locks = None
 

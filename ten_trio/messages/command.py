@@ -342,10 +342,8 @@ def _answer(
 ) -> CmdResult:
     # By hand: every command that is answered comes through here.
     result = _blank_result()
-    if properties:
-        more = {**properties, **more} if more else properties  # type: ignore[assignment]
-    if more:
-        result._props = property_dict(more)
+    if properties or more:
+        result._props = property_dict({**properties, **more} if properties else more, True)
         result._shared = False
     else:
         result._props = NO_PROPERTIES

@@ -51,8 +51,11 @@ FIELDS: Final = "ten"
 """The name that no property may have: paths below it mean the fields of a message."""
 
 
-def property_dict(items: Mapping[str, Any]) -> dict[str, Any]:
-    """Return frozen properties. Raises `InvalidType`, `PropertyRangeError`, `InvalidArgument`."""
+def property_dict(items: Mapping[str, Any], own: bool = False) -> dict[str, Any]:
+    """Return frozen properties; `own` says that this may be `items` itself.
+
+    Raises `InvalidType`, `PropertyRangeError`, `InvalidArgument`.
+    """
     if items.__class__ is dict:
         # Nearly always: names that are no paths, and values that are what they are.
         for key, item in items.items():
@@ -62,7 +65,7 @@ def property_dict(items: Mapping[str, Any]) -> dict[str, Any]:
             if key.__class__ is not str or not key.isidentifier() or key == FIELDS:
                 break
         else:
-            return dict(items)
+            return items if own else dict(items)
     elif not isinstance(items, Mapping):
         raise InvalidArgument(f"properties are a mapping, not {shown(items)}")
     made = freeze_items(items)

@@ -146,6 +146,8 @@ class Instance(Endpoint):
             hard=limits.pending_cmds,
         )
         self.result_line.open(group.shared)
+        self.data_line.companions = (self.cmd_line, self.result_line)
+        self.cmd_line.companions = (self.data_line, self.result_line)
         self.equip(extension, settings)
         self.hold()
 
@@ -411,7 +413,8 @@ class Instance(Endpoint):
 
     def handler_raised(self, msg: Msg, failure: Exception) -> None:
         """A handler of `msg` raised `failure`: no caller hangs, and the policy is applied."""
-        path = msg._path if isinstance(msg, Cmd) else None
+        # Of a result it is that of the received command that was sent on, if it answers one.
+        path = msg._path if isinstance(msg, Cmd | CmdResult) else None
         if isinstance(path, InPath):
             path.answer(StatusCode.ERROR, f"{self.name}: {type(failure).__name__}: {failure}")
         self.engine.extension_failed(self, failure)

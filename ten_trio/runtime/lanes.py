@@ -117,20 +117,55 @@ class Group:
         assert line.lane is not None
         for msg in line.lane.take(line):
             own.send_nowait(msg)
-        follow = line.put == line.lane.send_nowait
-        line.lane = own
+        _move(line, own)
         line.quiet = 0
-        if follow:
-            line.put = own.send_nowait
         return own
 
     def demote(self, line: Line) -> None:
         """Send the messages of `line` to the shared lane again. Its own lane must be empty."""
         own = self.own.pop(line)
-        if line.put == own.send_nowait:
-            line.put = self.shared.send_nowait
-        line.lane = self.shared
+        for each in (line, *line.companions):
+            if each.lane is own:
+                _move(each, self.shared)
         own.close()
+
+    def gather(self, line: Line) -> None:
+        """No handler holds `line` up any more: what else its receiver is sent comes in one order
+        with it again, in its own lane, those first that were waiting already."""
+        own = self.own.get(line)
+        if own is None or self.closed:
+            return
+        away = [each for each in line.companions if each.lane is not own and each not in self.own]
+        number = sum(each.count for each in away)
+        if number:
+            lanes = dict.fromkeys(each.lane for each in away if each.lane is not None)
+            queued = [(lane, lane.take(*away)) for lane in lanes]
+            if sum(len(taken) for _, taken in queued) < number:
+                # One is on its way to a worker, or they are held: not now, or it would be overtaken.
+                for lane, taken in queued:
+                    for msg in taken:
+                        lane.send_nowait(msg)
+                return
+            behind = own.take_all()
+            for _, taken in queued:
+                for msg in taken:
+                    own.send_nowait(msg)
+            for msg in behind:
+                own.send_nowait(msg)
+        for each in away:
+            _move(each, own)
+
+    def scatter(self, line: Line) -> None:
+        """A handler holds `line` up: what else its receiver is sent must not wait behind it."""
+        own = self.own.get(line)
+        if own is None or self.closed:
+            return
+        near = [each for each in line.companions if each.lane is own]
+        if any(each.count for each in near):
+            for msg in own.take(*near):
+                self.shared.send_nowait(msg)
+        for each in near:
+            _move(each, self.shared)
 
     def close(self) -> None:
         """The workers finish what is in their lanes, then end."""
@@ -153,6 +188,15 @@ class Group:
         self.cancelled = True
         for worker in self.workers:
             worker.scope.cancel(reason)
+
+
+def _move(line: Line, lane: Lane) -> None:
+    """Let the messages of `line` go to `lane` from now on, unless it is held or closed."""
+    assert line.lane is not None
+    follow = line.put == line.lane.send_nowait
+    line.lane = lane
+    if follow:
+        line.put = lane.send_nowait
 
 
 class Worker:
@@ -307,6 +351,8 @@ class Worker:
         if trap is not None:
             await self._finish(line, msg, coro, trap, context)
             return
+        if line.serial:
+            self.group.gather(line)
         if self.task.child_nurseries:
             await self._close_leaks(line, msg)
         await trio.lowlevel.checkpoint()
@@ -338,6 +384,8 @@ class Worker:
         """Stay with a handler that waits until it has finished."""
         line.quiet = 0
         line.owner.workers[self] = msg
+        if line.serial:
+            self.group.scatter(line)
         task = self.task
         base, task.context = task.context, context
         try:
@@ -355,6 +403,8 @@ class Worker:
             task.context = base
             msg._line = None
             del line.owner.workers[self]
+            if line.serial:
+                self.group.gather(line)
         if self.scope.cancel_called:
             # That was meant for this handler: none of the next may be hit by it.
             await trio.lowlevel.checkpoint_if_cancelled()

@@ -44,6 +44,7 @@ class Line:
 
     __slots__ = (
         "cap",
+        "companions",
         "context",
         "count",
         "dropped",
@@ -92,6 +93,8 @@ class Line:
         self.overshoots = 0
         self.dropped: Mapping[str, int] = NOTHING_DROPPED
         self.lane: Lane | None = None
+        # The receiver's other lines: in one lane with this one unless its handler waits.
+        self.companions: tuple[Line, ...] = ()
         self.context = Context()
         # What to do with a message, by its class. Plain functions, so that the table can be shared.
         self.table: dict[type[Msg], Starter] = {}

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _OK = StatusCode.OK
 
+ORPHANED = "The caller of the command that was sent on is gone."
+
 new_id: Callable[[], int] = count(1).__next__
 """The one source of command ids in this process."""
 
@@ -63,6 +65,9 @@ class Sending(Protocol):
 
     def abandon(self) -> None:
         """Nobody wants the results any more: forget the paths and tell the executors."""
+
+    def orphan(self) -> None:
+        """Nobody waits for what this was sent on: end it with ERROR and tell the executors."""
 
 
 class OutPath:
@@ -133,6 +138,11 @@ class OutPath:
             self.close()
             self.forsake()
 
+    def orphan(self) -> None:
+        """The command that was sent on has lost its caller; whoever sent it on still waits."""
+        self.answer(StatusCode.ERROR, ORPHANED)
+        self.forsake()
+
     def forsake(self, state: State = State.ABANDONED) -> None:
         """Tell the executor that nobody waits for it."""
         in_path, self.in_path = self.in_path, None
@@ -198,6 +208,11 @@ class Fan:
         paths, self.paths = self.paths, []
         for path in paths:
             path.abandon()
+
+    def orphan(self) -> None:
+        """The command that was sent on has lost its caller; whoever sent it on still waits."""
+        for path in tuple(self.paths):
+            path.orphan()
 
     def take(self, index: int, result: CmdResult, final: bool) -> object:
         """A result of one of the destinations: the policy decides who hears of it."""
@@ -305,7 +320,7 @@ class InPath:
         if self.on_abandon is not None:
             self.on_abandon()
         for sending in self.relays or ():
-            sending.abandon()
+            sending.orphan()
 
     def answer(self, status: StatusCode, detail: str, **properties: object) -> None:
         """The runtime answers in the executor's place, if nobody has yet."""

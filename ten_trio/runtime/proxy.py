@@ -154,6 +154,8 @@ class TenEnvProxy:
                 return
             cmd: Any = msg
             self._instance.start(cmd, _FutureSink(future), current.get())
+            # However fast others send, the rest of the loop has its turn.
+            await trio.lowlevel.checkpoint()
         except EnvClosed as error:
             self.dropped += future is None
             if future is not None:

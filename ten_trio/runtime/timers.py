@@ -27,6 +27,7 @@ class Timers:
     def __init__(self, engine: EngineCore) -> None:
         self._engine = engine
         self._running: dict[tuple[str | None, int], trio.CancelScope] = {}
+        self._closed = False
         self.data_line = Outlet("timers", nobody)
 
     def take_cmd(self, cmd: Cmd, path: Any, result_conversion: Conversion | None) -> None:
@@ -41,6 +42,9 @@ class Timers:
                 path.answer(StatusCode.ERROR, "Failed to cancel an un-existed timer.")
                 return
             scope.cancel("the timer is cancelled")
+        elif self._closed:
+            path.answer(StatusCode.ERROR, self._engine.closed_detail())
+            return
         elif key in self._running:
             path.answer(StatusCode.ERROR, f"Timer {cmd.timer_id} is already running.")
             return
@@ -56,7 +60,8 @@ class Timers:
         path.answer(StatusCode.OK, "Operation is success.")
 
     def close(self) -> None:
-        """Stop them all."""
+        """Stop them all, and set no more: they would outlive their extensions."""
+        self._closed = True
         for scope in self._running.values():
             scope.cancel("the graph closes")
 

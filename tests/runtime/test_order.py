@@ -241,3 +241,40 @@ async def test_a_long_chain_needs_no_stack() -> None:
         await engine.send_data(ten.Data("on", dest="r"))
         await wait_all_tasks_blocked()
     assert hops == 20_000
+
+
+@pytest.mark.parametrize("inline", [True, False])
+async def test_one_order_for_all_kinds_again_once_a_handler_has_waited(
+    inline: bool, autojump_clock: object
+) -> None:
+    log: list[str] = []
+
+    class Receives(ten.Extension):
+        async def on_data(self, env: ten.TenEnv, data: ten.Data) -> None:
+            log.append(data.name)
+            if data.name == "waits":
+                await trio.sleep(1)
+
+        async def on_cmd(self, env: ten.TenEnv, cmd: ten.Cmd) -> None:
+            log.append(cmd.name)
+            await env.return_result(cmd.ok())
+
+    class Sends(ten.Extension):
+        async def on_cmd(self, env: ten.TenEnv, cmd: ten.Cmd) -> None:
+            for i in range(3):
+                await env.send_data(ten.Data(f"data {i}", dest="receives"))
+                env.post_cmd(ten.Cmd(f"cmd {i}", dest="receives"))
+            await env.return_result(cmd.ok())
+
+    graph = ten.Graph()
+    graph.node("receives", Receives, inline=inline)
+    graph.node("sends", Sends)
+    async with ten.open_app() as app, app.open_graph(graph) as engine:
+        for _ in range(3):
+            await engine.send_data(ten.Data("waits", dest="receives"))
+            await engine.send_cmd(ten.Cmd("passes", dest="receives"))
+            await trio.sleep(2)
+            await engine.send_cmd(ten.Cmd("go", dest="sends"))
+            await wait_all_tasks_blocked()
+    one_round = [f"{kind} {i}" for i in range(3) for kind in ("data", "cmd")]
+    assert log == ["waits", "passes", *one_round] * 3

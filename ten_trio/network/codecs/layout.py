@@ -85,14 +85,29 @@ def _enum(attribute: str, kind: type[IntEnum]) -> WireField:
 class Layout:
     """How messages of one class lie on the wire."""
 
-    __slots__ = ("_values", "blank", "cls", "fields", "has_buf", "has_id", "number", "text")
+    __slots__ = (
+        "_values",
+        "blank",
+        "cls",
+        "fields",
+        "has_buf",
+        "has_id",
+        "number",
+        "sets",
+        "tags",
+        "text",
+    )
 
     def __init__(self, cls: type[Msg], *fields: WireField) -> None:
         self.cls = cls
         self.fields = tuple((field.tag, field.attribute, field.make) for field in fields)
+        self.sets = tuple((field.attribute, field.make) for field in fields)
         self.number = cls.type.value
         self.text = cls.type.text
         self.has_id = issubclass(cls, (Cmd, CmdResult))
+        # Everything that follows the properties.
+        ids = [ValueType.STRING.value] * (2 if self.has_id else 0)
+        self.tags = [*ids, *(field.tag for field in fields)]
         self.has_buf = issubclass(cls, Buffered)
         # The quickest way to a message of this class with everything at its default.
         self.blank: Callable[[], Any] = cls()._shell
@@ -103,7 +118,13 @@ class Layout:
         return self._values(msg)[1:] if self.fields else ()
 
 
-_BUF_FIELD: Final = _field(ValueType.BUF, "_buf", bytes)
+def _buf(content: object) -> bytes:
+    if content.__class__ is bytes:
+        return content
+    raise InvalidType("a buffer that isn't bytes")
+
+
+_BUF_FIELD: Final = _field(ValueType.BUF, "_buf", _buf)
 
 LAYOUTS: Final = (
     Layout(Cmd),

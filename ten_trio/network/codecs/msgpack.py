@@ -79,12 +79,12 @@ class MsgpackCodec:
 
     def _next(self) -> WireMsg | None:
         received = self._received
-        if not self._header and not self._read_header():
+        header = self._header or self._read_header()
+        whole = header + self._body
+        if not header or received.size < whole:
             return None
-        if received.size < self._header + self._body:
-            return None
-        begin = received.offset + self._header
-        body = received.take(self._header + self._body)[self._header :]
+        begin = received.offset + header
+        body = received.take(whole)[header:]
         self._header = self._body = 0
         try:
             return self._unpacking.message(body)
@@ -92,10 +92,10 @@ class MsgpackCodec:
             error.offset = begin + (error.offset or 0)
             raise
 
-    def _read_header(self) -> bool:
+    def _read_header(self) -> int:
         head = self._received.peek(6)
         if not head:
-            return False
+            return 0
         first = head[0]
         if first in _FIXED:
             width, size = 0, _FIXED[first]
@@ -105,7 +105,7 @@ class MsgpackCodec:
         else:
             raise self._bad(Malformed(f"0x{first:02x} doesn't begin a message"), 0)
         if len(head) < width + 2:
-            return False
+            return 0
         if head[width + 1] != EXT_TYPE:
             raise self._bad(UnknownType(f"there is no ext type {head[width + 1]}"), width + 1)
         if width + 2 + size > self.limits.max_message:
@@ -114,7 +114,7 @@ class MsgpackCodec:
             )
             raise self._bad(TooLong(text), 0)
         self._header, self._body = width + 2, size
-        return True
+        return self._header
 
     def _bad(self, error: CodecError, at: int) -> CodecError:
         error.offset = self._received.offset + at

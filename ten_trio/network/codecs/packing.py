@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgpack
 
@@ -27,6 +27,7 @@ from ..codec import (
 )
 from . import graph_form
 from .layout import BUF, BY_CLASS, Layout
+from .received import BIG
 
 EXT_TYPE: Final = 1
 FREE: Final = 1_000
@@ -35,8 +36,8 @@ FREE: Final = 1_000
 HEADER: Final = 6
 """Bytes before the body, at most."""
 
-BIG: Final = 16_384
-"""From this size on, buffers are pieces of their own, and aren't copied."""
+_KNOWN_HEADS: Final = 256
+_SHORT: Final = 1_024
 
 _STR, _INT64, _UINT64, _FLOAT64, _BOOL = (
     ValueType.STRING.value,
@@ -54,6 +55,9 @@ _MIDDLE: Final = struct.Struct(">BHB")
 _LARGE: Final = struct.Struct(">BIB")
 
 
+_Places: TypeAlias = tuple[Loc, tuple[Loc, ...]]
+
+
 class Packing:
     """Writes messages of one connection."""
 
@@ -68,6 +72,7 @@ class Packing:
         self._flat: list[Any] = []
         self._pieces: list[Buffer] = []
         self._count = 0
+        self._heads: dict[tuple[int, str], tuple[_Places, bytes]] = {}
 
     def pieces(self, wire: WireMsg) -> list[Buffer]:
         """Return the bytes of one message, in pieces. Raises `CodecError`, `GraphError`."""
@@ -75,14 +80,9 @@ class Packing:
         layout = BY_CLASS.get(type(msg))
         if layout is None:
             raise Malformed(f"{msg!r} is nothing that can be sent to another process")
-        self._pieces = []
         self._count = 0
-        flat = self._flat = [layout.number, _STR, layout.text, _STR, msg.name]
-        self._location(msg._src)
-        dests = msg._dests
-        flat += (_ARRAY, len(dests))
-        for dest in dests:
-            self._location(dest)
+        flat = self._flat = []
+        self._pieces = [b"", self._head(msg, layout)]
         flat.append(_OBJECT)
         props = msg._props
         if self.extended and (more := _more(msg)):
@@ -97,11 +97,32 @@ class Packing:
             self._fields(msg, layout)
         self._flush()
         pieces = self._pieces
-        size = len(pieces[0]) if len(pieces) == 1 else sum(len(piece) for piece in pieces)
+        size = sum(map(len, pieces))
         if size > self._suspicious:
             self._check(msg, size + HEADER)
-        pieces.insert(0, _header(size))
+        pieces[0] = _SMALL_HEADERS[size] if size < 2**8 else _header(size)
         return pieces
+
+    def _head(self, msg: Msg, layout: Layout) -> bytes:
+        """Return all before the properties, which is the same for most messages."""
+        key = layout.number, msg.name
+        src, dests = places = msg._src, msg._dests
+        known = self._heads.get(key)
+        # Tuples look first whether they hold the same objects, and mostly they do.
+        if known is not None and known[0] == places:
+            return known[1]
+        flat = self._flat
+        flat += (layout.number, _STR, layout.text, _STR, msg.name)
+        self._location(src)
+        flat += (_ARRAY, len(dests))
+        for dest in dests:
+            self._location(dest)
+        head = self._packed()
+        if len(head) <= _SHORT:
+            if len(self._heads) >= _KNOWN_HEADS:
+                self._heads.clear()
+            self._heads[key] = places, head
+        return head
 
     def _check(self, msg: Msg, size: int) -> None:
         limits = self.limits
@@ -215,22 +236,23 @@ class Packing:
         self._count += 1
 
     def _flush(self) -> None:
+        if self._flat:
+            self._pieces.append(self._packed())
+
+    def _packed(self) -> bytes:
+        """Empty the list into bytes."""
         flat = self._flat
         count = len(flat)
         self._count += count
         if self._count > self._most:
             raise TooManyProperties(f"more than {self.limits.max_properties} properties")
-        if count:
-            packed = self._pack(flat)
-            # An array, without the header that says so.
-            skip = 1 if count < 16 else 3 if count < 2**16 else 5
-            self._pieces.append(packed[skip:])
-            flat.clear()
+        packed: bytes = self._pack(flat)
+        flat.clear()
+        # An array, without the header that says so.
+        return packed[1 if count < 16 else 3 if count < 2**16 else 5 :]
 
 
 def _header(size: int) -> bytes:
-    if size < 2**8:
-        return _SMALL_HEADERS[size]
     if size < 2**16:
         return _MIDDLE.pack(0xC8, size, EXT_TYPE)
     return _LARGE.pack(0xC9, size, EXT_TYPE)
@@ -261,6 +283,8 @@ def _texts(value: Any) -> list[str]:
 
 def joined(pieces: list[Buffer]) -> list[Buffer]:
     """Return the same bytes with the small pieces joined."""
+    if pieces and max(map(len, pieces)) < BIG:
+        return [b"".join(pieces)]
     made: list[Buffer] = []
     small: list[Buffer] = []
     for piece in pieces:

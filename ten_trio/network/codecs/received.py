@@ -11,6 +11,9 @@ from collections import deque
 from itertools import islice
 from typing import Final
 
+BIG: Final = 16_384
+"""From this size on, buffers aren't copied."""
+
 _TINY: Final = 2_048
 _GATHERED: Final = 65_536
 
@@ -43,18 +46,24 @@ class Received:
 
     def peek(self, count: int) -> bytes:
         """Return up to `count` bytes from the front, and leave them there."""
+        chunks, at = self._chunks, self._at
+        if chunks and at + count <= len(chunks[0]):
+            return chunks[0][at : at + count]
         return bytes(self._front(min(count, self.size)))
 
-    def take(self, count: int) -> memoryview:
-        """Remove and return exactly `count` bytes, of which there have to be as many."""
+    def take(self, count: int) -> bytes | memoryview:
+        """Remove and return exactly `count` bytes, of which there have to be as many.
+
+        From `BIG` on, they are a view.
+        """
         taken = self._front(count)
         self.size -= count
         self.offset += count
-        left = count + self._at
+        end = count + self._at
         chunks = self._chunks
-        while chunks and left >= len(chunks[0]):
-            left -= len(chunks.popleft())
-        self._at = left
+        while chunks and end >= len(chunks[0]):
+            end -= len(chunks.popleft())
+        self._at = end
         return taken
 
     def find(self, byte: bytes, start: int) -> int:
@@ -77,23 +86,25 @@ class Received:
         """Return everything, and leave it there."""
         return self.peek(self.size)
 
-    def _front(self, count: int) -> memoryview:
+    def _front(self, count: int) -> bytes | memoryview:
         chunks, at = self._chunks, self._at
-        if not chunks or len(chunks[0]) - at < count:
-            self._flush()
-        if not count:
-            return memoryview(b"")
         end = at + count
-        if end <= len(chunks[0]):
-            return memoryview(chunks[0])[at:end]
-        pieces: list[bytes | memoryview] = [memoryview(chunks[0])[at:]]
+        if not chunks or len(chunks[0]) < end:
+            self._flush()
+            if not count:
+                return b""
+        first = chunks[0]
+        if end <= len(first):
+            return first[at:end] if count < BIG else memoryview(first)[at:end]
+        pieces: list[bytes | memoryview] = [memoryview(first)[at:]]
         missing = count - len(pieces[0])
         for chunk in islice(chunks, 1, None):
             pieces.append(chunk if len(chunk) <= missing else memoryview(chunk)[:missing])
             missing -= len(pieces[-1])
             if not missing:
                 break
-        return memoryview(b"".join(pieces))
+        joined = b"".join(pieces)
+        return joined if count < BIG else memoryview(joined)
 
     def _flush(self) -> None:
         tail, chunks = self._tail, self._chunks

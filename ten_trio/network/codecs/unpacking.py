@@ -7,9 +7,10 @@ message gets a view of it.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgpack
 
@@ -33,7 +34,7 @@ from ...messages import (
     ValueType,
     VideoFrame,
 )
-from ...messages.fields import boolean, uint64
+from ...messages.fields import boolean, string, uint64
 from ...messages.properties import FIELDS, NO_PROPERTIES
 from ...messages.values import SizedInt
 from ..codec import (
@@ -49,9 +50,8 @@ from ..codec import (
 from . import graph_form
 from .layout import BUF, BY_NUMBER, Layout
 from .packing import FREE
+from .received import BIG
 
-WHOLE: Final = 65_536
-"""Up to this size a message is taken apart completely, its buffer included."""
 _WINDOW: Final = 4_096
 
 _END: Final = b"\xc0"
@@ -66,9 +66,18 @@ _PLAIN: Final = {_STR: str, ValueType.FLOAT64.value: float, BUF: bytes}
 _SIZED: Final[dict[int, type[SizedInt]]] = {
     cls.kind.value: cls for cls in (Int8, Int16, Int32, SizedInt, UInt8, UInt16, UInt32, UInt64)
 }
+_START_GRAPH: Final = MsgType.START_GRAPH.value
 _BOOLS: Final = (False, True)
 _KNOWN_LOCATIONS: Final = 256
 _SHORT: Final = 256
+_OWN: Final = ("", FIELDS)  # what the names begin with that no property may have
+_KNOWN_HEADS: Final = 8
+_LONGEST_HEAD: Final = 1_024
+_EVERY: Final = 4  # see _remember
+
+
+_Head: TypeAlias = tuple[str, Loc, tuple[Loc, ...]]
+"""Name, source and destinations."""
 
 
 class Unpacking:
@@ -82,12 +91,14 @@ class Unpacking:
         self._take: Callable[[], Any] = iter(()).__next__
         self._run: Iterator[Any] = iter(())
         self._length = 0
-        self._body = memoryview(b"")
+        self._body: bytes | memoryview = b""
         self._begin = self._fed = 0  # where in the body the run begins, and how much that is
         self._cut = False  # whether the buffer is cut out
         self._locations: dict[tuple[str | None, ...], Loc] = {}
+        self._heads: deque[tuple[bytes, Layout, _Head]] = deque(maxlen=_KNOWN_HEADS)
+        self._unknown = 0
 
-    def message(self, body: memoryview) -> WireMsg:
+    def message(self, body: bytes | memoryview) -> WireMsg:
         """Return the message with this body.
 
         Raises `CodecError` with the offset in the body.
@@ -95,7 +106,9 @@ class Unpacking:
         self._body = body
         self._begin = self._fed = self._length = 0
         try:
-            return self._message(body)
+            if body.__class__ is bytes:
+                return self._small(body)
+            return self._big(memoryview(body))
         except StopIteration:
             raise self._at(Malformed("the message ends too early"), len(body)) from None
         except CodecError as error:
@@ -103,41 +116,69 @@ class Unpacking:
         except TenError as error:  # a field with a value that it can't have
             raise self._at(Malformed(str(error))) from None
         finally:
-            self._body = memoryview(b"")
-            self._run = iter(())
-            self._take = self._run.__next__
+            self._body = b""
 
-    def _message(self, body: memoryview) -> WireMsg:
+    def _small(self, body: bytes) -> WireMsg:
+        for known, layout, head in self._heads:
+            if body.startswith(known):
+                self._start(body[len(known) :], len(known), whole=True)
+                return self._rest(layout, head)
+        layout = self._layout(body)
+        self._start(body, 0, whole=True)
+        head = self._head(layout)
+        self._remember(layout, head)
+        return self._rest(layout, head)
+
+    def _big(self, body: memoryview) -> WireMsg:
+        layout = self._layout(body)
+        self._cut = layout.has_buf
+        if not layout.has_buf:
+            self._start(body, 0, whole=True)
+            return self._rest(layout, self._head(layout))
+        window = _WINDOW
+        try:
+            while True:
+                self._start(body[:window], 0, whole=False)
+                try:
+                    return self._rest(layout, self._head(layout))
+                except StopIteration:
+                    if self._begin or window >= len(body):
+                        raise
+                    window *= 16
+        finally:
+            self._cut = False
+
+    def _layout(self, body: bytes | memoryview) -> Layout:
         if not body:
             raise StopIteration
         layout = BY_NUMBER.get(body[0])
         if layout is None:
             raise UnknownType(f"there is no type of message 0x{body[0]:x}")
-        self._cut = layout.has_buf and len(body) > WHOLE
-        if not self._cut:
-            self._start(body, 0, whole=True)
-            return self._read(layout)
-        window = _WINDOW
-        while True:
-            self._start(body[:window], 0, whole=False)
-            try:
-                return self._read(layout)
-            except StopIteration:
-                if self._begin or window >= len(body):
-                    raise
-                window *= 16
+        return layout
 
-    def _start(self, part: memoryview, begin: int, *, whole: bool) -> None:
+    def _remember(self, layout: Layout, head: _Head) -> None:
+        """Most messages begin like one shortly before. Finding out where the head ends costs as much
+        as reading some messages, so only every fourth one that is new is remembered."""
+        self._unknown += 1
+        if self._unknown % _EVERY == 0:
+            length = self._offset()
+            if length <= _LONGEST_HEAD:
+                self._heads.appendleft((bytes(self._body[:length]), layout, head))
+
+    def _start(self, part: bytes | memoryview, begin: int, *, whole: bool) -> None:
         """Take `part` of the body apart."""
-        big = len(part) > WHOLE
-        unpacker = self._new_unpacker() if big or self._unpacker is None else self._unpacker
-        # Back in its place only if it has nothing left inside.
+        unpacker = self._unpacker
+        if unpacker is None or len(part) >= BIG:
+            unpacker = self._new_unpacker()
         self._unpacker = None
         self._begin, self._fed = begin, len(part)
         try:
-            unpacker.feed(part)
-            if whole:
-                unpacker.feed(_END)
+            if whole and part.__class__ is bytes:
+                unpacker.feed(part + _END)
+            else:
+                unpacker.feed(part)
+                if whole:
+                    unpacker.feed(_END)
             run = list(islice(unpacker, self._most + 1))
         except (ValueError, msgpack.UnpackException) as error:
             raise self._located(Malformed(f"not what a message consists of: {error}")) from None
@@ -146,7 +187,8 @@ class Unpacking:
         if whole:
             if not run or run[-1] is not None:
                 raise StopIteration
-            if not big:
+            if len(part) < BIG:
+                # It has nothing left inside, and hasn't grown.
                 self._unpacker = unpacker
         if len(part) > self.limits.max_string:
             self._check_strings(run)
@@ -174,54 +216,78 @@ class Unpacking:
 
     # The parts of a message -------------------------------------------------------------------
 
-    def _read(self, layout: Layout) -> WireMsg:
+    def _head(self, layout: Layout) -> _Head:
         take = self._take
         take()  # the number, which has been looked at
         text = self._string()
         if text != layout.text:
             raise Malformed(f"message {layout.number} is {layout.text}, not {text!r:.40}")
-        msg = layout.blank()
-        msg.name = self._string()
-        msg._src = self._location()
+        name = self._string()
+        src = self._location()
         self._expect(_ARRAY)
-        count = self._counted(take())
-        if count:
-            msg._dests = (
-                (self._location(),)
-                if count == 1
-                else tuple([self._location() for _ in range(count)])
-            )
+        return name, src, tuple([self._location() for _ in range(self._counted(take()))])
+
+    def _rest(self, layout: Layout, head: _Head) -> WireMsg:
+        take = self._take
+        msg = layout.blank()
+        msg.name, msg._src, msg._dests = head
         self._expect(_OBJECT)
         props = self._items(take(), self.limits.max_depth)
         more = self._own(props) if props else None
         msg._props = props or NO_PROPERTIES
         msg._shared = not props
-        cmd_id = ""
-        if layout.has_id:
-            cmd_id = self._string()
-            msg.seq_id = self._string()
-        if layout.number == MsgType.START_GRAPH:
-            self._start_graph(msg, layout, more)
+        if layout.number == _START_GRAPH:
+            cmd_id = self._start_graph(msg, layout, more)
         else:
-            for tag, attribute, make in layout.fields:
-                if tag == BUF:
-                    msg._buf = self._buffer()
-                    take = self._take
-                else:
-                    if take() != tag:
-                        raise Malformed(f"{attribute} of {layout.text} is of another type")
-                    setattr(msg, attribute, make(take()))
+            cmd_id = self._fields(msg, layout)
             if more:
                 _add_more(msg, more)
-        if take() is not None or self._run.__length_hint__():  # type: ignore[attr-defined]
-            raise Malformed("the message goes on after its last field")
         return WireMsg(msg, cmd_id)
+
+    def _fields(self, msg: Any, layout: Layout) -> str:
+        """Set what follows the properties, up to the end of the message; return the id."""
+        if not self._cut:
+            rest = list(self._run)
+            values = rest[1::2]
+            if len(values) == len(layout.tags) and rest[:-1:2] == layout.tags:
+                try:
+                    cmd_id = ""
+                    if layout.has_id:
+                        cmd_id, msg.seq_id = string(values[0]), string(values[1])
+                        del values[:2]
+                    for (attribute, make), value in zip(layout.sets, values, strict=True):
+                        setattr(msg, attribute, make(value))
+                    return cmd_id
+                except TenError:
+                    pass
+            # Go through it slowly, to say where it goes wrong.
+            self._run = iter(rest)
+            self._take = self._run.__next__
+        cmd_id = self._ids(msg) if layout.has_id else ""
+        for tag, attribute, make in layout.fields:
+            self._expect(tag)
+            setattr(
+                msg, attribute, self._view() if tag == BUF and self._cut else make(self._take())
+            )
+        self._end()
+        return cmd_id
+
+    def _ids(self, msg: Any) -> str:
+        cmd_id = self._string()
+        msg.seq_id = self._string()
+        return cmd_id
+
+    def _end(self) -> None:
+        if self._take() is not None or self._run.__length_hint__():  # type: ignore[attr-defined]
+            raise Malformed("the message goes on after its last field")
 
     def _own(self, props: dict[str, Any]) -> Any:
         """Remove what can't be a property; return what isn't meant to be one."""
+        if "" not in props and FIELDS not in " ".join(props):
+            return None
         more = None
-        for key in list(props):
-            if not key or (key[:3] == FIELDS and key[3:4] in ("", ".", "[")):
+        for key in [key for key in props if key[:3] in _OWN]:
+            if not key or key[3:4] in ("", ".", "["):
                 value = props.pop(key)
                 if key == FIELDS:
                     more = value
@@ -229,7 +295,8 @@ class Unpacking:
                     self.dropped += 1
         return more if isinstance(more, dict) else None
 
-    def _start_graph(self, msg: StartGraph, layout: Layout, more: Any) -> None:
+    def _start_graph(self, msg: StartGraph, layout: Layout, more: Any) -> str:
+        cmd_id = self._ids(msg)
         values = {}
         for tag, attribute, make in layout.fields:
             self._expect(tag)
@@ -240,16 +307,13 @@ class Unpacking:
         nodes, connections = values.pop("nodes"), values.pop("connections")
         for attribute, value in values.items():
             setattr(msg, attribute, value)
+        self._end()
         exposed = more.get("exposed_messages") if more else None
         graph_form.from_wire(msg, nodes, connections, exposed)
+        return cmd_id
 
-    def _buffer(self) -> bytes | memoryview:
-        self._expect(BUF)
-        if not self._cut:
-            value = self._take()
-            if value.__class__ is not bytes:
-                raise Malformed("a buffer that isn't bytes")
-            return value  # type: ignore[no-any-return]
+    def _view(self) -> bytes | memoryview:
+        """Cut the buffer out, and go on after it."""
         body = self._body
         start = self._offset()
         head = body[start] - 0xC4 if start < len(body) else -1  # bin of 8, 16 or 32 bits
@@ -265,11 +329,12 @@ class Unpacking:
 
     def _location(self) -> Loc:
         self._expect(_OBJECT)
-        take = self._take
+        run = self._run
         app = graph = extension = None
-        for _ in range(self._counted(take())):
-            key = take()
-            part = self._string()
+        count = self._counted(self._take())
+        for key, tag, part in islice(zip(run, run, run, strict=False), count):
+            if tag != _STR or part.__class__ is not str:
+                raise Malformed("a part of a location that isn't a string")
             if key == "app":
                 app = part
             elif key == "graph":
@@ -292,20 +357,17 @@ class Unpacking:
     # Values -----------------------------------------------------------------------------------
 
     def _items(self, count: object, left: int) -> dict[str, Any]:
-        take = self._take
+        run = self._run
         made: dict[str, Any] = {}
-        for _ in range(self._counted(count)):
-            key = take()
+        # If there are fewer, whatever has to come next will be missing too.
+        for key, tag, value in islice(zip(run, run, run, strict=False), self._counted(count)):
             if key.__class__ is not str:
                 raise Malformed("a key that isn't a string")
-            tag = take()
-            value = take()
-            if tag == _INT64:
-                if value.__class__ is not int or value >= 2**63:
-                    raise Malformed("a value of type int64 isn't one")
+            cls = value.__class__
+            if _PLAIN.get(tag) is cls or (tag == _INT64 and cls is int and value < 2**63):
                 made[key] = value
-            elif _PLAIN.get(tag) is value.__class__:
-                made[key] = value
+            elif tag == _BOOL and cls is int and 0 <= value <= 1:
+                made[key] = value == 1
             else:
                 made[key] = self._value(tag, value, left)
         return made
@@ -316,8 +378,9 @@ class Unpacking:
         if tag == _OBJECT:
             return Object.trusted(self._items(value, self._below(left)))
         if tag == _ARRAY:
-            count, below, take = self._counted(value), self._below(left), self._take
-            return Array.trusted([self._value(take(), take(), below) for _ in range(count)])
+            run, below = self._run, self._below(left)
+            pairs = islice(zip(run, run, strict=False), self._counted(value))
+            return Array.trusted([self._value(tag, value, below) for tag, value in pairs])
         if tag in _PLAIN:
             if cls is _PLAIN[tag]:
                 return value
@@ -354,12 +417,12 @@ class Unpacking:
         text = take()
         if text.__class__ is not str:
             raise Malformed("a value of type string isn't one")
-        return text  # type: ignore[no-any-return]
+        return text
 
     def _counted(self, count: object) -> int:
-        if count.__class__ is not int or not 0 <= count < 2**32:  # type: ignore[operator]
+        if count.__class__ is not int or not 0 <= count < 2**32:
             raise Malformed("a count that isn't one")
-        return count  # type: ignore[return-value]
+        return count
 
     # Where it went wrong ----------------------------------------------------------------------
 
