@@ -251,11 +251,14 @@ def draw(
 
 
 @main.command()
-def version() -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def version(as_json: bool) -> None:
     """Print the version."""
-    click.echo(
-        f"ten-trio {__version__} (trio {version_of('trio')}, Python {platform.python_version()})"
-    )
+    trio, python = version_of("trio"), platform.python_version()
+    if as_json:
+        click.echo(json.dumps({"ten_trio": __version__, "trio": trio, "python": python}))
+    else:
+        click.echo(f"ten-trio {__version__} (trio {trio}, Python {python})")
 
 
 __all__ = ["main"]

@@ -94,7 +94,7 @@ def _check_conversion(
 
 def _check_rule_paths(path: str, conversion: Conversion) -> Iterator[Problem]:
     for index, rule in enumerate(conversion.rules):
-        if rule.path and not STRICT_PATH.fullmatch(rule.path):
+        if not STRICT_PATH.fullmatch(rule.path) and not any(rule.path_problems()):
             hint = "names with dots between them, and [numbers]"
             yield Problem(f"{path}.rules[{index}].path", f'"{rule.path}" is not a path', hint)
     if conversion.result is not None:

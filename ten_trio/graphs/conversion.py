@@ -59,9 +59,13 @@ class Rule:
                 value = INVALID
         converted.set_property(self.path, value)
 
+    def path_problems(self) -> Iterator[Problem]:
+        """Yield what is wrong with `path` by itself."""
+        yield from _path_problems("path", self.path)
+
     def problems(self) -> Iterator[Problem]:
         """Yield what is wrong with this rule, with paths that start at it."""
-        yield from _path_problems("path", self.path)
+        yield from self.path_problems()
         if self.mode == FIXED_VALUE:
             if self.value is None:
                 yield Problem("value", "is missing, though conversion_mode is fixed_value")

@@ -31,6 +31,16 @@ LEVELS: Mapping[str, int] = {
     "error": logging.ERROR,
 }
 
+# Verbose, debug, info, warn, error, fatal.
+_OLDER_LEVELS: Mapping[int, int] = {
+    1: logging.DEBUG,
+    2: logging.DEBUG,
+    3: logging.INFO,
+    4: logging.WARNING,
+    5: logging.ERROR,
+    6: logging.CRITICAL,
+}
+
 LineFormat: TypeAlias = Literal["plain", "json"]
 StreamName: TypeAlias = Literal["stdout", "stderr"]
 
@@ -98,7 +108,12 @@ def read_log_config(
         LogConfigError: the section, or TEN_LOG_FORMATTER, is wrong; all problems at once.
     """
     problems = Reader(config, where, [])
-    handlers = (_default(problems),) if config is None else _read_handlers(problems)
+    if config is None:
+        handlers: tuple[HandlerConfig, ...] = (_default(problems),)
+    elif "level" in config and "handlers" not in config:
+        handlers = (_read_older(problems),)
+    else:
+        handlers = _read_handlers(problems)
     if problems.problems:
         raise LogConfigError(problems.problems)
     return handlers
@@ -111,6 +126,24 @@ def _default(root: Reader) -> HandlerConfig:
     # See https://no-color.org
     colored = not os.environ.get("NO_COLOR")
     return HandlerConfig((Matcher(logging.DEBUG),), line_format, colored)
+
+
+def _read_older(root: Reader) -> HandlerConfig:
+    """`{"level": 3}`, perhaps with a `file`: the section as it was before there were handlers."""
+    default = _default(root)
+    if not root.is_object({"level", "file", "encryption"}):
+        return default
+    _refuse_encryption(root)
+    level, file = root.get("level"), root.get("file")
+    number = level.expect(int) if level else None
+    if level and number is not None and number not in _OLDER_LEVELS:
+        level.problem(f"no such level: {number}", "2 is debug, 3 info, 4 warn, 5 error")
+    return attrs.evolve(
+        default,
+        matchers=(Matcher(_OLDER_LEVELS.get(number or 0, logging.DEBUG)),),
+        path=file.text() if file else None,
+        colored=default.colored and file is None,
+    )
 
 
 def _read_handlers(root: Reader) -> tuple[HandlerConfig, ...]:

@@ -127,6 +127,11 @@ class AppAddons(AddonStore):
     def find(self, name: str | Callable[..., Any], base_dir: Path | None) -> Addon:
         """The addon of a node. Raises `AddonNotFound`, or what importing its module raises."""
         if not isinstance(name, str):
+            if not callable(name):
+                raise TypeError(
+                    f"a node's addon is a name, an extension class or a factory, "
+                    f"not an object of class {type(name).__qualname__}"
+                )
             return Addon(getattr(name, "__qualname__", repr(name)), name, _class_dir(name))
         found = self.get(name) or addons.get(name)
         if found is None and base_dir is not None:
@@ -136,7 +141,10 @@ class AppAddons(AddonStore):
         if found is None:
             known = self.known(base_dir)
             close = difflib.get_close_matches(name, known, 1)
-            hint = f'; did you mean "{close[0]}"?' if close else f"; known: {sorted(known)}"
+            if close:
+                hint = f'; did you mean "{close[0]}"?'
+            else:
+                hint = f"; known: {sorted(known)}" if known else "; there are no addons here"
             raise AddonNotFound(f'unknown addon "{name}"{hint}')
         return found
 

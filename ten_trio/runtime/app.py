@@ -301,6 +301,10 @@ class App:
                 path.answer(StatusCode.ERROR, str(error))
             except BaseExceptionGroup as group:
                 path.answer(StatusCode.ERROR, "; ".join(str(error) for error in group.exceptions))
+            except Exception as error:
+                # Of the app's own tasks none may end the app, and every command ends.
+                logger.exception("a start_graph command of %s fails", cmd._src)
+                path.answer(StatusCode.ERROR, f"{type(error).__name__}: {error}")
             else:
                 path.answer(StatusCode.OK, "", graph_id=core.graph_id)
 
@@ -324,7 +328,7 @@ class App:
             return None
         try:
             core = self._context.copy().run(self._new_engine, name)
-        except TenError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the command has to end
             logger.error("singleton graph %r can't be started: %s", name, error)
             return None
         core.is_unattended = True

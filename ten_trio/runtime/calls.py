@@ -157,8 +157,12 @@ class HandlerSink:
             return self._run(result)
         return None
 
-    async def _run(self, result: CmdResult) -> None:
-        returned = self._handler(self.env, result, None)
+    def fail(self, error: Exception) -> Any:
+        """The command could not be sent after all; returns the coroutine to run."""
+        return self._run(None, error)
+
+    async def _run(self, result: CmdResult | None, error: Exception | None = None) -> None:
+        returned = self._handler(self.env, result, error)
         if returned is not None and hasattr(returned, "__await__"):
             await returned
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from ..messages import Loc, MsgType, StatusCode
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from .endpoint import Routes
     from .engine import EngineCore
 
+logger = logging.getLogger("ten_trio.runtime")
+
 GRAPH_PROXY = "ten:graph_proxy"
 NOT_FOUND = "Failed to find destination."
 TERMINATED = "The destination extension has been terminated."
@@ -29,7 +32,14 @@ class Nowhere:
 
     def __init__(self, detail: str) -> None:
         self._detail = detail
-        self.data_line = Outlet("nowhere", nobody)
+        self.data_line = Outlet("nowhere", self._take)
+
+    def _take(self, msg: Msg) -> str:
+        before = sum(self.data_line.dropped.values())
+        if before % 1_000 == 0:
+            place = "%s: %s %r goes nowhere: %s (%d times)"
+            logger.warning(place, msg._src, msg.kind, msg.name, self._detail, before + 1)
+        return nobody(msg)
 
     def take_cmd(self, cmd: Cmd, path: Any, result_conversion: Conversion | None) -> None:
         """Answer at once."""

@@ -98,6 +98,7 @@ class Endpoint:
     )
 
     is_near = False
+    _no_edge = "no edge of the graph"
 
     def __init__(self, engine: EngineCore, name: str, loc: Loc) -> None:
         self.engine = engine
@@ -226,7 +227,7 @@ class Endpoint:
             self._note_unconnected(cmd)
             raise NotConnected(
                 f"{self.name}: command {cmd.name!r} has no destination: "
-                f"no edge of the graph takes it anywhere and it names none"
+                f"{self._no_edge} takes it anywhere and it names none"
             )
         parent = cmd._path
         if parent is not None and (parent.__class__ is not InPath or parent.owner is not self):

@@ -12,7 +12,7 @@ from uuid import uuid4
 import attrs
 import trio
 
-from ..errors import EngineClosed, GraphError, Problem
+from ..errors import AddonNotFound, ConfigError, EngineClosed, GraphError, Problem
 from ..graphs import Edge, FlatGraph, FlatNode, RouteManager
 from ..messages import Loc, StatusCode
 from .closing import Closing
@@ -228,7 +228,13 @@ class EngineCore:
     def fail(self, error: BaseException) -> None:
         """The graph can't go on: keep the error, begin to close."""
         self.failures.append(error)
-        logger.error("graph %s fails: %s", self.title, error, exc_info=error)
+        # What ten_trio itself finds wrong with a graph is told by its message: no line of its own
+        # code would help.
+        if isinstance(error, AddonNotFound | ConfigError | GraphError):
+            told = "; ".join([str(error), *getattr(error, "__notes__", ())])
+            logger.error("graph %s fails: %s", self.title, told)
+        else:
+            logger.error("graph %s fails: %s", self.title, error, exc_info=error)
         self.request_close(f"failed: {type(error).__name__}")
         if self._on_failure is not None:
             self._on_failure()
@@ -258,6 +264,8 @@ class EngineCore:
 
     def admit_cmd(self, extension: str | None, cmd: Cmd, path: Any) -> None:
         """A command from another graph, for one of the extensions or along the exposed messages."""
+        if path.closed:
+            return  # its caller has gone while this graph was being created
         if self.closing:
             path.answer(StatusCode.ERROR, self.closed_detail())
             return

@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 OnError = Literal["stop_graph", "isolate", "restart"]
 
-_CALLBACKS = (
-    "on_configure",
-    "on_init",
-    "on_start",
-    "on_stop",
-    "on_deinit",
-    "on_cmd",
-    "on_data",
-    "on_audio_frame",
-    "on_video_frame",
-)
+_CALLBACKS = {
+    "on_configure": "self, env",
+    "on_init": "self, env",
+    "on_start": "self, env",
+    "on_stop": "self, env",
+    "on_deinit": "self, env",
+    "on_cmd": "self, env, cmd",
+    "on_data": "self, env, data",
+    "on_audio_frame": "self, env, frame",
+    "on_video_frame": "self, env, frame",
+}
 
 
 class Extension:
@@ -59,6 +59,8 @@ class Extension:
             callback = cls.__dict__.get(name)
             if callback is not None and not inspect.iscoroutinefunction(callback):
                 raise TypeError(f"{cls.__qualname__}.{name} must be an `async def`")
+            if callback is not None:
+                _check_arguments(callback, f"{cls.__qualname__}.{name}", _CALLBACKS[name])
 
     async def on_configure(self, env: TenEnv) -> None:
         """Before the properties are loaded: the place for `env.init_property_from_json`."""
@@ -98,6 +100,14 @@ class Extension:
 
     async def on_video_frame(self, env: TenEnv, frame: VideoFrame) -> None:
         """Handle a video frame. The default ignores it."""
+
+
+def _check_arguments(callback: Callable[..., Any], name: str, wanted: str) -> None:
+    signature = inspect.signature(callback)
+    try:
+        signature.bind(*wanted.split())
+    except TypeError:
+        raise TypeError(f"{name} must take ({wanted}), not {signature}") from None
 
 
 Lifespan = Callable[["TenEnv"], AbstractAsyncContextManager[object]]

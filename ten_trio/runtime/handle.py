@@ -26,7 +26,7 @@ class Engine(HostSender):
         super().__init__(core)
 
     def __repr__(self) -> str:
-        state = "closing" if self._core.closing else "running"
+        state = "closed" if self.report else "closing" if self.is_closing else "running"
         return f"<ten_trio.Engine {self._core.title} {state}>"
 
     @property
@@ -51,6 +51,7 @@ class Engine(HostSender):
 
     def stop(self) -> None:
         """Begin the orderly close, and return at once."""
+        self._check_thread()
         self._core.request_close("stopped by its host")
 
     async def wait_started(self) -> None:

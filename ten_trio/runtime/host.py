@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ..errors import EngineClosed, TenError
+from ..errors import EngineClosed, TenError, WrongThread
 from ..messages import Cmd, Loc, Msg, StatusCode
 from .calls import DISCARD, Call, HandlerSink, ResultHandler
 from .current import NOTHING
 from .directory import GRAPH_PROXY
-from .endpoint import UNROUTED, Endpoint
+from .endpoint import UNROUTED, Endpoint, RelaySink
 from .flag import Flag
 from .outlet import Outlet
 from .paths import InPath
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from ..graphs import Conversion
     from ..messages import AudioFrame, CmdResult, Timeout, VideoFrame
     from .engine import EngineCore
+    from .paths import Sink
 
 logger = logging.getLogger("ten_trio.runtime")
+
+UNREAD = "not handled: the host reads no more"
 
 
 class Outside(Endpoint):
@@ -38,6 +41,8 @@ class Outside(Endpoint):
         "data_line",
         "subscriptions",
     )
+
+    _no_edge = "no exposed message of the graph (cmd_in)"
 
     def __init__(self, engine: EngineCore) -> None:
         super().__init__(engine, GRAPH_PROXY, Loc(engine.loc.app_uri, engine.graph_id, GRAPH_PROXY))
@@ -88,10 +93,21 @@ class Outside(Endpoint):
         """Nothing is queued here: the caller goes on at once."""
         coro = result._path.arrive(result)
         if coro is not None:
-            if self._handlers is None:
-                self._handlers, receive = trio.open_memory_channel[Any](float("inf"))
-                self.engine.start_soon(self._run_handlers, receive)
-            self._handlers.send_nowait(coro)
+            self.handle(coro)
+
+    def handle(self, coro: Any) -> None:
+        """Run a result handler of the host, after those that came before it."""
+        if self._handlers is None:
+            self._handlers, receive = trio.open_memory_channel[Any](float("inf"))
+            self.engine.start_soon(self._run_handlers, receive)
+        self._handlers.send_nowait(coro)
+
+    def sink_without_handler(self, cmd: Cmd) -> tuple[Sink, bool]:
+        """Where the results of a posted command go that has no handler, and whether that is a relay."""
+        parent = cmd._path
+        if isinstance(parent, InPath) and parent.owner is self:
+            return RelaySink(self, parent), True
+        return DISCARD, False
 
     async def _run_handlers(self, receive: trio.MemoryReceiveChannel[Any]) -> None:
         try:
@@ -160,6 +176,17 @@ class Subscription:
         """The reader gets what is left, then the end."""
         self._send.close()
 
+    def end(self) -> list[InPath]:
+        """Nobody reads any more; the commands that were never read are still to be answered."""
+        self.close()
+        unread = []
+        with suppress(trio.WouldBlock, trio.EndOfChannel):
+            while True:
+                msg = self.receive_nowait()
+                if isinstance(msg, Cmd) and isinstance(msg._path, InPath):
+                    unread.append(msg._path)
+        return unread
+
     def __aiter__(self) -> Subscription:
         return self
 
@@ -197,7 +224,10 @@ class HostSender:
         Without a destination it goes where the graph's exposed messages say.  Raises `NotConnected`
         or `EngineClosed` if it can't be sent.
         """
-        return await self.start_cmd(cmd, policy=policy, timeout=timeout).result()
+        call = self.start_cmd(cmd, policy=policy, timeout=timeout)
+        if call.is_completed:  # nobody there to wait for; a checkpoint all the same
+            await trio.lowlevel.checkpoint()
+        return await call.result()
 
     @asynccontextmanager
     async def send_cmd_ex(
@@ -237,10 +267,14 @@ class HostSender:
         policy: ResultReturnPolicy | None = None,
         timeout: float | None = None,
     ) -> None:
-        """Send a command and return at once; `result_handler(engine, result, error)` gets the result."""
+        """Send a command and return at once; `result_handler(engine, result, error)` gets the result.
+
+        Without a handler results are discarded, except those of a received command that is sent on.
+        """
         self._check_open(cmd)
         if result_handler is None:
-            self._outside.start(cmd, DISCARD, NOTHING, policy=policy, timeout=timeout)
+            given, relay = self._outside.sink_without_handler(cmd)
+            self._outside.start(cmd, given, NOTHING, policy=policy, timeout=timeout, relay=relay)
             return
         if is_streaming_result and policy is None:
             policy = ResultReturnPolicy.EACH_OK_AND_ERROR
@@ -249,6 +283,7 @@ class HostSender:
 
     async def return_result(self, result: CmdResult) -> bool:
         """Answer a command that the graph has sent to its host."""
+        self._check_thread()
         given = self._outside.give_back(result)
         await trio.lowlevel.checkpoint()
         return given
@@ -290,15 +325,14 @@ class HostSender:
             yield subscription
         finally:
             del self._outside.subscriptions[subscription]
-            subscription.close()
-            while True:
-                try:
-                    msg = subscription.receive_nowait()
-                except (trio.WouldBlock, trio.EndOfChannel):
-                    break
-                if isinstance(msg, Cmd) and isinstance(msg._path, InPath):
-                    msg._path.answer(StatusCode.ERROR, "not handled: the host reads no more")
+            for path in subscription.end():
+                path.answer(StatusCode.ERROR, UNREAD)
+
+    def _check_thread(self) -> None:
+        if not self._core.loop.is_here:
+            raise WrongThread(f"graph {self._core.title} was used from another thread")
 
     def _check_open(self, msg: Msg) -> None:
+        self._check_thread()
         if self._core.closing:
             raise self._outside._closed_error(msg)

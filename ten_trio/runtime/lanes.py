@@ -109,15 +109,23 @@ class Group:
         else:
             self._spawn(lane)
 
-    def promote(self, line: Line) -> Lane:
-        """Make a lane for `line` alone and move its queued messages there."""
+    def promote(self, line: Line, *, waits: bool) -> Lane:
+        """Make a lane for `line` and move its queued messages there.
+
+        What else its receiver is sent goes along, in the order it has, unless a handler `waits`.
+        """
         self.promotions += 1
         own = Lane(line)
         self.own[line] = own
         assert line.lane is not None
-        for msg in line.lane.take(line):
+        lane = line.lane
+        along = () if waits else tuple(each for each in line.companions if each.lane is lane)
+        for msg in lane.take(line, *along):
             own.send_nowait(msg)
-        _move(line, own)
+        for each in (line, *along):
+            _move(each, own)
+            if each is not line and self.own.get(each) is lane:
+                self.own.pop(each).close()
         line.quiet = 0
         return own
 
@@ -135,7 +143,7 @@ class Group:
         own = self.own.get(line)
         if own is None or self.closed:
             return
-        away = [each for each in line.companions if each.lane is not own and each not in self.own]
+        away = [each for each in line.companions if each.lane is not own and not each.waiting]
         number = sum(each.count for each in away)
         if number:
             lanes = dict.fromkeys(each.lane for each in away if each.lane is not None)
@@ -154,6 +162,9 @@ class Group:
                 own.send_nowait(msg)
         for each in away:
             _move(each, own)
+            if each in self.own:
+                # Its worker finds no more there, and rests.
+                self.own.pop(each).close()
 
     def scatter(self, line: Line) -> None:
         """A handler holds `line` up: what else its receiver is sent must not wait behind it."""
@@ -313,7 +324,7 @@ class Worker:
             else:
                 assert coro is not None
                 if lane.owner is not line:
-                    self._leave(lane, line)
+                    self._leave(lane, line, waits=True)
                 await self._finish(line, msg, coro, trap, context)
                 if self.lane is not lane:
                     return
@@ -326,15 +337,15 @@ class Worker:
                 left = limits.slice
                 until = perf_counter() + limits.slice_seconds
 
-    def _leave(self, lane: Lane, line: Line) -> None:
-        """The handler just started for `line` occupies this worker: others get on with `lane`."""
-        self.lane = self.group.promote(line) if line.serial else None
+    def _leave(self, lane: Lane, line: Line, *, waits: bool) -> None:
+        """A handler of `line` occupies this worker: others get on with `lane`."""
+        self.lane = self.group.promote(line, waits=waits) if line.serial else None
         self.group.hand_over(lane)
 
     async def _start_apart(self, lane: Lane, line: Line, msg: Msg) -> None:
         """Start a handler in a task that drains nothing else (`inline=False`)."""
         if lane.owner is not line:
-            self._leave(lane, line)
+            self._leave(lane, line, waits=False)
         context = line.context.copy()
         try:
             coro = line.table[msg.__class__](line.target, line.env, msg)
@@ -385,6 +396,7 @@ class Worker:
         line.quiet = 0
         line.owner.workers[self] = msg
         if line.serial:
+            line.waiting = True
             self.group.scatter(line)
         task = self.task
         base, task.context = task.context, context
@@ -404,6 +416,7 @@ class Worker:
             msg._line = None
             del line.owner.workers[self]
             if line.serial:
+                line.waiting = False
                 self.group.gather(line)
         if self.scope.cancel_called:
             # That was meant for this handler: none of the next may be hit by it.

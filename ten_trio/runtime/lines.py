@@ -66,6 +66,7 @@ class Line:
         "table",
         "target",
         "waiters",
+        "waiting",
     )
 
     def __init__(
@@ -95,6 +96,8 @@ class Line:
         self.lane: Lane | None = None
         # The receiver's other lines: in one lane with this one unless its handler waits.
         self.companions: tuple[Line, ...] = ()
+        # Whether a handler holds this (serial) line up now.
+        self.waiting = False
         self.context = Context()
         # What to do with a message, by its class. Plain functions, so that the table can be shared.
         self.table: dict[type[Msg], Starter] = {}

@@ -22,30 +22,35 @@ class Loop:
         self._lock = Lock()
         self._jobs: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._rung = False
+        self._over = False
 
     @property
     def is_here(self) -> bool:
         """Whether the caller runs in this loop's thread."""
         return get_ident() == self._thread
 
-    def post(self, fn: Callable[..., object], *args: Any) -> None:
+    def post(self, fn: Callable[..., object], *args: Any) -> bool:
         """Call `fn(*args)` there; at once if this is there. Calls keep their order.
 
-        `fn` must not raise.  One wake-up serves everything that has come in the meantime.  Quietly
-        does nothing if that run is over.
+        `fn` must not raise.  One wake-up serves everything that has come in the meantime.  False if
+        that run is over: then nothing will be called.
         """
         if get_ident() == self._thread and not self._jobs:
             fn(*args)
-            return
+            return True
         with self._lock:
+            if self._over:
+                return False
             self._jobs.append((fn, args))
-            if self._rung:
-                return
-            self._rung = True
-        try:
-            self._token.run_sync_soon(self._run)
-        except trio.RunFinishedError:
-            self._jobs.clear()
+            if not self._rung:
+                try:
+                    self._token.run_sync_soon(self._run)
+                except trio.RunFinishedError:
+                    self._over = True
+                    self._jobs.clear()
+                    return False
+                self._rung = True
+        return True
 
     def _run(self) -> None:
         with self._lock:
@@ -63,7 +68,8 @@ async def ask(
 ) -> T:
     """Await `async_fn(*args)` in another loop, in a task made by its `start_soon`.
 
-    Cancelling the wait cancels the task; the wait ends when the task has.
+    Cancelling the wait cancels the task; the wait ends when the task has.  Raises
+    `trio.RunFinishedError` if that loop is over or takes no tasks any more.
     """
     here = Loop()
     task = trio.lowlevel.current_task()
@@ -89,7 +95,14 @@ async def ask(
         there.post(scope.cancel, "the asking task was cancelled")
         return trio.lowlevel.Abort.FAILED
 
-    there.post(start_soon, run)
+    def begin() -> None:
+        try:
+            start_soon(run)
+        except RuntimeError:  # its nursery is closed: that run is about to end
+            here.post(done, None)
+
+    if not there.post(begin):
+        raise trio.RunFinishedError("the graph's loop is over")
     await trio.lowlevel.wait_task_rescheduled(abort)
     if not answer:
         await trio.lowlevel.checkpoint_if_cancelled()

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from ..errors import EngineClosed, TenError
+import trio
+
+from ..errors import EngineClosed, TenError, WrongThread
 from ..messages import Cmd, Msg, StatusCode
-from .calls import DISCARD, Call, HandlerSink, ResultHandler
+from .calls import Call, HandlerSink, ResultHandler
 from .current import NOTHING
 from .handle import Engine
-from .host import Subscription
+from .host import UNREAD, Subscription
 from .loops import Loop, ask
 from .paths import InPath, Sending, Sink
+from .policies import ResultReturnPolicy
 
 if TYPE_CHECKING:
     from ..messages import CmdResult
     from .own_loop import CoreLink
-    from .policies import ResultReturnPolicy
+
+logger = logging.getLogger("ten_trio.runtime")
 
 T = TypeVar("T")
 
@@ -36,6 +41,20 @@ class _CrossSink:
         self._home.post(self._call.deliver, result, completed)
 
 
+class _CrossEvent:
+    """`cmd.abandoned` for the host: set by the graph's loop, awaited in another."""
+
+    def __init__(self, home: Loop) -> None:
+        self._event = trio.Event()
+        self._home = home
+        self.is_set = self._event.is_set
+        self.wait = self._event.wait
+        self.statistics = self._event.statistics
+
+    def set(self) -> None:
+        self._home.post(self._event.set)
+
+
 class _CrossSubscription(Subscription):
     """Offers messages to a subscription of another loop."""
 
@@ -48,6 +67,8 @@ class _CrossSubscription(Subscription):
         return self._real.wants(msg)
 
     def offer(self, msg: Msg) -> bool:
+        if isinstance(msg, Cmd) and isinstance(msg._path, InPath):
+            msg._path._gone = cast(trio.Event, _CrossEvent(self._home))
         self._home.post(self._offer, msg)
         return True
 
@@ -71,9 +92,13 @@ class OwnLoopEngine(Engine):
         super().__init__(link.core)
 
     async def _ask(self, async_fn: Callable[..., Awaitable[T]], *args: Any) -> T:
-        if self._link.closing:
-            raise EngineClosed(f"graph {self._link.title} is closed: {self._link.close_reason}")
-        return await ask(self._link.loop, self._core.start_soon, async_fn, *args)
+        self._check_thread()
+        if not self._link.closing:
+            try:
+                return await ask(self._link.loop, self._core.start_soon, async_fn, *args)
+            except trio.RunFinishedError:
+                pass  # it has been closed, and this loop hasn't been told yet
+        raise EngineClosed(f"graph {self._link.title} is closed: {self._core.close_reason}")
 
     def _begin(
         self,
@@ -82,6 +107,7 @@ class OwnLoopEngine(Engine):
         fail: Callable[[TenError], object],
         policy: ResultReturnPolicy | None,
         timeout: float | None,
+        relay: bool = False,
     ) -> Callable[[], object]:
         """Send a command from over there; returns what abandons it."""
         self._check_open(cmd)
@@ -91,7 +117,7 @@ class OwnLoopEngine(Engine):
         def start() -> None:
             try:
                 sending = self._core.host.start(
-                    shell, sink, NOTHING, policy=policy, timeout=timeout
+                    shell, sink, NOTHING, policy=policy, timeout=timeout, relay=relay
                 )
             except TenError as error:
                 fail(error)
@@ -102,7 +128,8 @@ class OwnLoopEngine(Engine):
             for sending in sendings:
                 sending.abandon()
 
-        self._link.loop.post(start)
+        if not self._link.loop.post(start):
+            raise self._outside._closed_error(cmd)
         return lambda: self._link.loop.post(abandon)
 
     def start_cmd(
@@ -132,15 +159,35 @@ class OwnLoopEngine(Engine):
         policy: ResultReturnPolicy | None = None,
         timeout: float | None = None,
     ) -> None:
-        """Send a command and return at once; a `result_handler` runs in the graph's loop."""
-        sink: Sink = DISCARD
-        if result_handler is not None:
-            sink = HandlerSink(self, result_handler, every=is_streaming_result)
-        self._begin(cmd, sink, self._core.fail, policy, timeout)
+        """Send a command and return at once.
+
+        A `result_handler` runs in the graph's loop: the engine it is given is for use there.  It also
+        hears what keeps the command from being sent.
+        """
+        outside = self._outside
+        if result_handler is None:
+            given, relay = outside.sink_without_handler(cmd)
+            self._begin(cmd, given, _not_sent, policy, timeout, relay)
+            return
+        if is_streaming_result and policy is None:
+            policy = ResultReturnPolicy.EACH_OK_AND_ERROR
+        sink = HandlerSink(Engine(self._core), result_handler, every=is_streaming_result)
+
+        def fail(error: TenError) -> None:
+            if outside.closed:
+                _not_sent(error)
+            else:
+                outside.handle(sink.fail(error))
+
+        self._begin(cmd, sink, fail, policy, timeout)
 
     async def return_result(self, result: CmdResult) -> bool:
         """Answer a command that the graph has sent to its host."""
-        return await self._ask(super().return_result, result)
+
+        async def give_back() -> bool:
+            return self._outside.give_back(result)
+
+        return await self._ask(give_back)
 
     async def send_data(self, data: Msg) -> bool:
         """Send data into the graph; waits for room. False if nothing there takes it."""
@@ -159,13 +206,16 @@ class OwnLoopEngine(Engine):
 
         async def subscribe() -> None:
             outside.subscriptions[crossing] = None
+            if outside.closed:
+                crossing.close()
 
         await self._ask(subscribe)
         try:
             yield real
         finally:
             self._link.loop.post(lambda: outside.subscriptions.pop(crossing, None))
-            real.close()
+            for path in real.end():
+                self._link.loop.post(path.answer, StatusCode.ERROR, UNREAD)
 
     async def add_extension(
         self,
@@ -223,9 +273,18 @@ class OwnLoopEngine(Engine):
         await self._link.closed.wait()
         return self._core.report
 
+    def _check_thread(self) -> None:
+        if not self._home.is_here:
+            raise WrongThread(f"graph {self._link.title} was used from another thread")
+
     def _check_open(self, msg: Msg) -> None:
+        self._check_thread()
         if self._link.closing:
             raise self._outside._closed_error(msg)
+
+
+def _not_sent(error: TenError) -> None:
+    logger.warning("a command of the host was not sent: %s", error)
 
 
 def _own(msg: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from ..messages import StatusCode
 from .engine import EngineCore
 from .host import Outside
 from .loops import Loop
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..graphs import FlatGraph
-    from ..messages import Cmd, CmdResult, Loc, Msg, Properties, StatusCode
+    from ..messages import Cmd, CmdResult, Loc, Msg, Properties
     from .addons import AppAddons
     from .app import App
     from .metadata import MetadataStore
@@ -55,6 +56,11 @@ class CrossPath:
         self._in_path = in_path
         if self._gone is not None and in_path is not None:
             in_path.abandon(self._gone)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the caller is gone, as far as is known here."""
+        return self._gone is not None
 
     def give(self, result: CmdResult) -> None:
         """Send a result home."""
@@ -211,7 +217,7 @@ class CoreLink:
         self._ready = True
         early, self._early = self._early, []
         for action in early:
-            loop.post(action)
+            action()
 
     def _failed(self, failures: list[BaseException]) -> None:
         self.failures = failures
@@ -227,7 +233,7 @@ class CoreLink:
         if self._ready:
             self.loop.post(action)
         else:
-            self._early.append(action)
+            self._early.append(lambda: self.loop.post(action))
 
     # What the app and the host ask of an engine.
 
@@ -258,14 +264,15 @@ class CoreLink:
 
         def cross() -> None:
             crossing = CrossPath(path, self._app.loop, self.loop)
-            self.loop.post(
+            if not self.loop.post(
                 self.core.when_created, lambda: self.core.admit_cmd(extension, cmd, crossing)
-            )
+            ):
+                path.answer(StatusCode.ERROR, self.closed_detail())
 
         if self._ready:
             cross()
         else:
-            self._early.append(lambda: self._app.loop.post(cross))
+            self._early.append(cross)
 
     def admit_data(self, extension: str | None, msg: Msg) -> None:
         """Data or a frame from another graph."""

@@ -68,6 +68,8 @@ class ShutdownReport:
             f"graph {self.graph_id} closed ({self.reason}) in {self.duration:.3f} s, {state}; "
             f"{self.answered_with_error} commands answered with ERROR, {self.dropped} messages dropped"
         )
+        if self.undelivered:
+            text += f", {self.undelivered} had nobody to go to"
         return "\n".join([text, *(f"  {name} was at {at}" for name, at in self.slow.items())])
 
 

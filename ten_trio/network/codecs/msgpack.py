@@ -71,25 +71,19 @@ class MsgpackCodec:
         """
         if self._error is not None:
             raise self._error
-        try:
-            return self._next()
-        except CodecError as error:
-            self._error = error
-            raise
-
-    def _next(self) -> WireMsg | None:
         received = self._received
-        header = self._header or self._read_header()
-        whole = header + self._body
-        if not header or received.size < whole:
-            return None
-        begin = received.offset + header
-        body = received.take(whole)[header:]
-        self._header = self._body = 0
+        begin = received.offset
         try:
-            return self._unpacking.message(body)
+            header = self._header or self._read_header()
+            whole = header + self._body
+            if not header or received.size < whole:
+                return None
+            begin += header
+            self._header = 0
+            return self._unpacking.message(received.take(whole)[header:])
         except CodecError as error:
             error.offset = begin + (error.offset or 0)
+            self._error = error
             raise
 
     def _read_header(self) -> int:
@@ -97,28 +91,26 @@ class MsgpackCodec:
         if not head:
             return 0
         first = head[0]
-        if first in _FIXED:
-            width, size = 0, _FIXED[first]
-        elif first in _SIZED:
+        if first in _SIZED:
             width = _SIZED[first]
             size = int.from_bytes(head[1 : 1 + width])
+        elif first in _FIXED:
+            width, size = 0, _FIXED[first]
         else:
-            raise self._bad(Malformed(f"0x{first:02x} doesn't begin a message"), 0)
+            raise Malformed(f"0x{first:02x} doesn't begin a message")
         if len(head) < width + 2:
             return 0
         if head[width + 1] != EXT_TYPE:
-            raise self._bad(UnknownType(f"there is no ext type {head[width + 1]}"), width + 1)
+            wrong = UnknownType(f"there is no ext type {head[width + 1]}")
+            wrong.offset = width + 1
+            raise wrong
         if width + 2 + size > self.limits.max_message:
             text = (
                 f"a message of {width + 2 + size} bytes; at most {self.limits.max_message} may be"
             )
-            raise self._bad(TooLong(text), 0)
+            raise TooLong(text)
         self._header, self._body = width + 2, size
         return self._header
-
-    def _bad(self, error: CodecError, at: int) -> CodecError:
-        error.offset = self._received.offset + at
-        return error
 
     def encode(self, messages: Iterable[WireMsg]) -> list[Buffer]:
         """Return what to write, in order. Small pieces have been joined; big buffers are not copied.

@@ -8,7 +8,8 @@ message gets a view of it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, Final, TypeAlias
 
@@ -73,11 +74,39 @@ _SHORT: Final = 256
 _OWN: Final = ("", FIELDS)  # what the names begin with that no property may have
 _KNOWN_HEADS: Final = 8
 _LONGEST_HEAD: Final = 1_024
+_MOST_COUNTED: Final = 255
 _EVERY: Final = 4  # see _remember
 
 
 _Head: TypeAlias = tuple[str, Loc, tuple[Loc, ...]]
 """Name, source and destinations."""
+
+
+_unpackb: Final = partial(
+    msgpack.unpackb,
+    use_list=False,
+    object_pairs_hook=tuple,
+    max_array_len=_MOST_COUNTED,
+    max_map_len=0,
+    max_ext_len=0,
+)
+
+
+class _Known:
+    """How messages began lately: `prefix`, which means `head`; `array` is the header that makes one
+    array of as many values as the last such message went on with."""
+
+    __slots__ = ("array", "head", "layout", "prefix")
+
+    def __init__(self, prefix: bytes, layout: Layout, head: _Head) -> None:
+        self.prefix = prefix
+        self.layout = layout
+        self.head = head
+        self.count(1)
+
+    def count(self, length: int) -> None:
+        """Note that a message went on with `length` values, the end included."""
+        self.array = b"\xdc" + min(length, _MOST_COUNTED).to_bytes(2)
 
 
 class Unpacking:
@@ -95,7 +124,7 @@ class Unpacking:
         self._begin = self._fed = 0  # where in the body the run begins, and how much that is
         self._cut = False  # whether the buffer is cut out
         self._locations: dict[tuple[str | None, ...], Loc] = {}
-        self._heads: deque[tuple[bytes, Layout, _Head]] = deque(maxlen=_KNOWN_HEADS)
+        self._heads: deque[_Known] = deque(maxlen=_KNOWN_HEADS)
         self._unknown = 0
 
     def message(self, body: bytes | memoryview) -> WireMsg:
@@ -106,9 +135,12 @@ class Unpacking:
         self._body = body
         self._begin = self._fed = self._length = 0
         try:
-            if body.__class__ is bytes:
-                return self._small(body)
-            return self._big(memoryview(body))
+            if body.__class__ is not bytes:
+                return self._big(memoryview(body))
+            for known in self._heads:
+                if body.startswith(known.prefix):
+                    return self._like(known, body)
+            return self._unlike(body)
         except StopIteration:
             raise self._at(Malformed("the message ends too early"), len(body)) from None
         except CodecError as error:
@@ -118,11 +150,23 @@ class Unpacking:
         finally:
             self._body = b""
 
-    def _small(self, body: bytes) -> WireMsg:
-        for known, layout, head in self._heads:
-            if body.startswith(known):
-                self._start(body[len(known) :], len(known), whole=True)
-                return self._rest(layout, head)
+    def _like(self, known: _Known, body: bytes) -> WireMsg:
+        """Read a message that begins like one before; mostly it has as many values, too."""
+        begin = len(known.prefix)
+        part = body[begin:]
+        try:
+            run = _unpackb(known.array + part + _END)
+            if run[-1] is not None:
+                raise ValueError
+        except (ValueError, msgpack.UnpackException):
+            self._start(part, begin, whole=True)
+            known.count(self._length)
+        else:
+            self._begin, self._fed = begin, len(part)
+            self._use(run)
+        return self._rest(known.layout, known.head)
+
+    def _unlike(self, body: bytes) -> WireMsg:
         layout = self._layout(body)
         self._start(body, 0, whole=True)
         head = self._head(layout)
@@ -163,7 +207,7 @@ class Unpacking:
         if self._unknown % _EVERY == 0:
             length = self._offset()
             if length <= _LONGEST_HEAD:
-                self._heads.appendleft((bytes(self._body[:length]), layout, head))
+                self._heads.appendleft(_Known(bytes(self._body[:length]), layout, head))
 
     def _start(self, part: bytes | memoryview, begin: int, *, whole: bool) -> None:
         """Take `part` of the body apart."""
@@ -190,7 +234,10 @@ class Unpacking:
             if len(part) < BIG:
                 # It has nothing left inside, and hasn't grown.
                 self._unpacker = unpacker
-        if len(part) > self.limits.max_string:
+        self._use(run)
+
+    def _use(self, run: Sequence[Any]) -> None:
+        if self._fed > self.limits.max_string:
             self._check_strings(run)
         self._length = len(run)
         self._run = iter(run)
@@ -208,7 +255,7 @@ class Unpacking:
             read_size=1_024,
         )
 
-    def _check_strings(self, run: list[Any]) -> None:
+    def _check_strings(self, run: Sequence[Any]) -> None:
         most = self.limits.max_string
         for value in run:
             if value.__class__ is str and len(value) > most:
@@ -253,7 +300,9 @@ class Unpacking:
                 try:
                     cmd_id = ""
                     if layout.has_id:
-                        cmd_id, msg.seq_id = string(values[0]), string(values[1])
+                        cmd_id, msg.seq_id = map(string, values[:2])
+                        if not layout.sets:
+                            return cmd_id
                         del values[:2]
                     for (attribute, make), value in zip(layout.sets, values, strict=True):
                         setattr(msg, attribute, make(value))
