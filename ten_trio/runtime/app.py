@@ -20,6 +20,7 @@ from ..graphs import AppProperty, Graph, PredefinedGraph, load_app_property, loa
 from ..messages import Data, Loc, Msg, Properties, StartGraph, StatusCode, StopGraph
 from .addons import AppAddons
 from .compiled import CompiledGraphs
+from .directory import GRAPH_PROXY, HOST
 from .engine import EngineCore
 from .handle import Engine
 from .host import Outside
@@ -293,8 +294,11 @@ class App:
                     source = cmd.graph
                 else:
                     source = Graph.from_json(cmd.graph_json or "{}")
+                starter = cmd._src
+                if starter.extension_name == GRAPH_PROXY:
+                    starter = Loc(starter.app_uri, starter.graph_id, HOST)
                 core = self._new_engine(
-                    source, sync_stop=cmd.sync_stop_before_deinit, starter=cmd._src
+                    source, sync_stop=cmd.sync_stop_before_deinit, starter=starter
                 )
                 await self._run_unattended(core)
             except TenError as error:

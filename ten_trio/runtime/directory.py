@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ten_trio.runtime")
 
 GRAPH_PROXY = "ten:graph_proxy"
+HOST = "ten:host"
+"""Names the host itself where `GRAPH_PROXY`, in what comes from another graph, names the way in."""
 NOT_FOUND = "Failed to find destination."
 TERMINATED = "The destination extension has been terminated."
 

@@ -17,7 +17,7 @@ from ..graphs import Edge, FlatGraph, FlatNode, RouteManager
 from ..messages import Loc, StatusCode
 from .closing import Closing
 from .current import NOTHING, current
-from .directory import GRAPH_PROXY, NOT_FOUND, Directory
+from .directory import GRAPH_PROXY, HOST, NOT_FOUND, Directory
 from .endpoint import Hop, Routes
 from .flag import Flag
 from .instance import Instance, Settings
@@ -286,6 +286,8 @@ class EngineCore:
             line.put(shell)
 
     def _admitted(self, extension: str | None, msg: Msg, exposed: Routes) -> Sequence[Hop]:
+        if extension == HOST:
+            return (Hop(self.host),)
         if extension and extension != GRAPH_PROXY:
             return (Hop(self.directory.extension(extension)),)
         return exposed.get(msg.name, ())

@@ -291,6 +291,9 @@ class HostSender:
     async def send_data(self, data: Msg) -> bool:
         """Send data into the graph; waits for room. False if nothing there takes it."""
         self._check_open(data)
+        return await self._send_data(data)
+
+    async def _send_data(self, data: Msg) -> bool:
         full = self._outside.post(data, NOTHING)
         if full is None or full is UNROUTED:
             await trio.lowlevel.checkpoint()

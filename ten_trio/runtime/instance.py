@@ -8,6 +8,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import trio
 
 from ..errors import HandlerLeak, InvalidArgument, SchemaError
 from ..graphs.reading import did_you_mean
@@ -319,10 +320,18 @@ class Instance(Endpoint):
                 return None
         return self.extension.on_cmd(env, cmd)
 
-    def _cancel_handler(self, cmd: Cmd) -> None:
+    def _cancel_handler(self, cmd: Cmd, *, again: bool = False) -> None:
         for worker, msg in self.workers.items():
             if msg is cmd:
                 worker.scope.cancel("the caller is gone")
+                return
+        if not again:
+            # It may be on its way to its first wait.
+            self.engine.start_soon(self._cancel_soon, cmd)
+
+    async def _cancel_soon(self, cmd: Cmd) -> None:
+        await trio.lowlevel.checkpoint()
+        self._cancel_handler(cmd, again=True)
 
     def _start_checked_data(self, env: TenEnv, data: Any) -> Coroutine[Any, Any, None] | None:
         try:
@@ -348,7 +357,7 @@ class Instance(Endpoint):
         if path.closed:
             self.late_results += 1
             return None
-        if self.schemas is not None:
+        if self.schemas is not None and result.status is StatusCode.OK:
             schema = self.schemas.result("out", path.cmd_name)
             if schema is not None:
                 try:
@@ -406,8 +415,13 @@ class Instance(Endpoint):
         return msg if schema is None else _adjust(msg, schema, copy=True)
 
     def check_result_out(self, path: InPath, result: CmdResult) -> CmdResult:
-        """Check a result against the manifest before it is returned. Raises `SchemaError`."""
+        """Check a result against the manifest before it is returned. Raises `SchemaError`.
+
+        An ERROR is let through: it says why there is no result of the declared form.
+        """
         assert self.schemas is not None
+        if result.status is not StatusCode.OK:
+            return result
         schema = self.schemas.result("in", path.out.cmd_name)
         return result if schema is None else _adjust(result, schema, copy=True)
 

@@ -122,7 +122,21 @@ class Life:
         instance.cancel_handlers("the extension is restarted")
         self.stop_wanted.set()
         self._poked.set()
+        instance.engine.start_soon(self._bound_restart, self._restarts)
         return True
+
+    async def _bound_restart(self, restarts: tuple[float, ...]) -> None:
+        # What is held for the extension mustn't wait for ever.
+        engine = self.instance.engine
+        await trio.sleep(engine.grace)
+        if self._restarting and self._restarts is restarts:
+            name = self.instance.name
+            engine.fail(
+                TenError(
+                    f"{name} could not be restarted within {engine.grace:g} s: "
+                    f"it was still in {self.stage}"
+                )
+            )
 
     def trigger(self, cmd: TriggerLifeCycle) -> None:
         """A `trigger_life_cycle` command for this extension."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import inf
 from typing import Any, Literal
 
 import attrs
@@ -55,7 +54,8 @@ class Limits:
     """Restarts of one extension within `restart_window` before its graph stops."""
     restart_window: float = attrs.field(default=60.0, validator=_positive)
 
-    @property
-    def has_timeout(self) -> bool:
-        """Whether unanswered commands expire at all."""
-        return self.path_timeout != inf
+    def __attrs_post_init__(self) -> None:
+        if self.hard_queue < self.queue:
+            raise ValueError(
+                f"limits.hard_queue ({self.hard_queue}) is below limits.queue ({self.queue})"
+            )

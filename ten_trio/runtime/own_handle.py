@@ -192,7 +192,7 @@ class OwnLoopEngine(Engine):
     async def send_data(self, data: Msg) -> bool:
         """Send data into the graph; waits for room. False if nothing there takes it."""
         self._check_open(data)
-        return await self._ask(super().send_data, _own(data))
+        return await self._ask(self._send_data, _own(data))
 
     @asynccontextmanager
     async def messages(

@@ -423,3 +423,8 @@ async def test_sends_of_a_handler_do_not_yield_and_those_of_a_background_task_do
         engine.post_cmd(ten.Cmd("c", dest="r"))
         await wait_all_tasks_blocked()
     assert yielded == {"handler": False, "background": True}
+
+
+def test_the_hard_bound_is_not_below_the_soft_one() -> None:
+    with pytest.raises(ValueError, match=r"hard_queue \(3\) is below limits.queue \(4\)"):
+        ten.Limits(queue=4, hard_queue=3)

@@ -216,3 +216,13 @@ async def test_an_error_of_the_runtime_needs_no_properties(
     async with opened(graph_of(both, both)) as engine:
         details = [(await env_of(engine).send_cmd(ten.Cmd("go", {"n": n}))).detail for n in (0, 1)]
     assert details == ["Path timeout.", "r: RuntimeError: on purpose"]
+
+
+async def test_an_error_of_the_executor_needs_no_properties_either(folder: Path) -> None:
+    async def on_cmd(env: ten.TenEnv, cmd: ten.Cmd) -> None:
+        await env.return_result(cmd.error("no such place"))
+
+    both = checked(folder, on_cmd=on_cmd)
+    async with opened(graph_of(both, both)) as engine:
+        result = await env_of(engine).send_cmd(ten.Cmd("go", {"n": 1}))
+    assert (result.ok, result.detail) == (False, "no such place")

@@ -90,9 +90,11 @@ class Layout:
         "blank",
         "cls",
         "fields",
+        "has_bool",
         "has_buf",
         "has_id",
         "number",
+        "row",
         "sets",
         "tags",
         "text",
@@ -105,6 +107,9 @@ class Layout:
         self.number = cls.type.value
         self.text = cls.type.text
         self.has_id = issubclass(cls, (Cmd, CmdResult))
+        # Type after type, with room for the values.
+        self.row: list[Any] = [part for field in fields for part in (field.tag, None)]
+        self.has_bool = any(field.tag == ValueType.BOOL for field in fields)
         # Everything that follows the properties.
         ids = [ValueType.STRING.value] * (2 if self.has_id else 0)
         self.tags = [*ids, *(field.tag for field in fields)]

@@ -156,7 +156,18 @@ class Packing:
                 self._value(part, self.limits.max_depth)
             self._flat += (_STR, msg.predefined_graph_name, _STR, text)
             return
-        for (tag, _, _), value in zip(layout.fields, layout.values(msg), strict=True):
+        values = layout.values(msg)
+        if layout.has_buf:
+            buf = msg._buf  # type: ignore[attr-defined]
+            is_plain = buf.__class__ is bytes and len(buf) < BIG
+        else:
+            is_plain = not layout.has_bool
+        if is_plain:
+            row = layout.row.copy()
+            row[1::2] = values
+            flat += row
+            return
+        for (tag, _, _), value in zip(layout.fields, values, strict=True):
             flat.append(tag)
             if tag == BUF:
                 self._buffer(value)
