@@ -1,6 +1,8 @@
 """Changing a graph while it runs: a second listener comes and goes, and the speaker never notices.
 
     python -m examples.dynamic_graph
+
+A change that would leave the graph broken is refused, and says why.
 """
 
 from __future__ import annotations

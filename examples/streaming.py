@@ -12,7 +12,7 @@ import trio
 
 import ten_trio as ten
 
-TEXT = "once upon a time there was a graph that always closed in order".split()
+TEXT = "once upon a time there was a graph that always closed in order"
 
 
 class Model(ten.Extension):
@@ -22,11 +22,13 @@ class Model(ten.Extension):
 
     async def on_cmd(self, env: ten.TenEnv, cmd: ten.Cmd) -> None:
         said = 0
+        *words, last = TEXT.split()
         try:
-            for said, word in enumerate(TEXT[:-1], start=1):
+            for word in words:
                 await env.return_result(cmd.partial(word=word))
+                said += 1
                 await trio.sleep(0.01)
-            await env.return_result(cmd.ok(word=TEXT[-1]))
+            await env.return_result(cmd.ok(word=last))
         except trio.Cancelled:
             print(f"[model] nobody listens any more: stopped after {said} words")
             raise

@@ -25,7 +25,9 @@ class Divider(ten.Extension):
     async def on_cmd(self, env: ten.TenEnv, cmd: ten.Cmd) -> None:
         quotient = cmd["left"] // cmd["right"]
         self.answered += 1
-        await env.return_result(cmd.ok(quotient=quotient, made=Divider.made, answered=self.answered))
+        await env.return_result(
+            cmd.ok(quotient=quotient, made=Divider.made, answered=self.answered)
+        )
 
 
 async def conversation(on_error: str) -> None:

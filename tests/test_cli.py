@@ -187,6 +187,15 @@ def test_check_lists_everything_at_once(tmp_path: Path) -> None:
     assert "4 errors, 1 warning" in table
 
 
+def test_check_folds_no_path_on_a_narrow_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ten_trio.cli.screens.WIDE", 40)
+    graph = write(tmp_path / "graph.json", {"nodes": [{"type": "extension", "name": "a"}]})
+    result = invoke("check", graph)
+    assert "error nodes[0].addon\n  is missing\n" in result.output
+
+
 def test_check_a_property_json_with_all_kinds_of_problems(tmp_path: Path) -> None:
     content = {
         "ten": {
@@ -314,6 +323,7 @@ def test_draw_what_is_wrong_or_nested(tmp_path: Path) -> None:
 
 def test_version_and_help() -> None:
     assert invoke("version").output.startswith("ten-trio 0.")
+    assert set(json.loads(invoke("version", "--json").output)) == {"ten_trio", "trio", "python"}
     assert "128+N" in invoke("--help").output
     assert invoke("nonsense").exit_code == 2
     module = subprocess.run(

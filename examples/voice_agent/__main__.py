@@ -32,7 +32,9 @@ Properties = Mapping[str, dict[str, Any]]
 
 @click.command()
 @click.option(
-    "--ask", metavar="TEXT", help="Ask this, and only this; examples/voice_agent/README.md has the vocabulary."
+    "--ask",
+    metavar="TEXT",
+    help="Ask this, and only this; examples/voice_agent/README.md has the vocabulary.",
 )
 @click.option("--microphone", is_flag=True, help="Listen to the microphone until Ctrl-C.")
 @click.option("--fast", is_flag=True, help=f"Hear and speak {FAST:.0f} times as fast as real time.")

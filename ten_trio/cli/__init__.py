@@ -162,7 +162,14 @@ def _tell_problems(
         click.echo(json.dumps(content, ensure_ascii=False))
         return
     out = console(stderr=False)
-    if found:
+    if found and _width(found) > out.width:  # a folded path can't be copied
+        for severity, each in found:
+            style = "red" if severity == "error" else "yellow"
+            out.print(Text.assemble((severity, style), " ", each.path), soft_wrap=True)
+            hint = (f" ({each.hint})" if each.hint else "", "dim")
+            out.print(Text.assemble("  ", each.message, hint), soft_wrap=True)
+        out.print()
+    elif found:
         table = Table(show_edge=False, pad_edge=False)
         for column in ("", "where", "problem", "hint"):
             table.add_column(column, overflow="fold")
@@ -173,6 +180,12 @@ def _tell_problems(
         out.print(table)
         out.print()
     out.print(Text(_verdict(document, len(problems), len(warnings))))
+
+
+def _width(found: list[tuple[str, Problem]]) -> int:
+    """How wide the table of problems would have to be."""
+    rows = [(severity, p.path, p.message, p.hint) for severity, p in found]
+    return sum(max(map(len, column)) + 3 for column in zip(*rows, strict=True))
 
 
 def _verdict(document: Document, errors: int, warnings: int) -> str:

@@ -310,6 +310,11 @@ class CmdResult(Msg):
         """Say whether this is the executor's last result for the command."""
         self.is_final = boolean(is_final)
 
+    def _owner(self) -> str:
+        # Reading the answer out of an ERROR is what an exception from here mostly is.
+        owner = super()._owner()
+        return owner if self.ok else f"{owner} (an ERROR: {self.detail or 'no detail'})"
+
     @property
     def ok(self) -> bool:
         """Whether the status is OK."""

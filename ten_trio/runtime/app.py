@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from .engine import EngineCore
 from .handle import Engine
 from .host import Outside
 from .limits import Limits
-from .loops import Loop
+from .loops import Loop, ask
 from .metadata import MetadataStore
 from .own_handle import OwnLoopEngine
 from .own_loop import CoreLink
@@ -275,11 +275,11 @@ class App:
                 self._spawn(_answer_when_closed, core, path)
         else:
             path.answer(StatusCode.OK, "close app begins")
-            self._spawn(self._close_after_answer)
+            self._spawn(self._close_after_answer, engine)
 
-    async def _close_after_answer(self) -> None:
+    async def _close_after_answer(self, engine: EngineCore | CoreLink) -> None:
         with trio.CancelScope(shield=True):
-            await trio.lowlevel.checkpoint()
+            await _answer_handled(engine)
             self.request_close("close_app")
 
     async def _start_by_cmd(
@@ -417,9 +417,17 @@ async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
 
 async def _close_after_answer(core: EngineCore | CoreLink) -> None:
     with trio.CancelScope(shield=True):
-        # The answer is in the sender's line: let it be handled there first.
-        await trio.lowlevel.checkpoint()
+        await _answer_handled(core)
         core.request_close("stop_graph")
+
+
+async def _answer_handled(core: EngineCore | CoreLink) -> None:
+    # The answer is in the sender's line: let it be handled there first.
+    if isinstance(core, CoreLink):
+        with suppress(trio.RunFinishedError):
+            await ask(core.loop, core.core.start_soon, trio.lowlevel.checkpoint)
+    else:
+        await trio.lowlevel.checkpoint()
 
 
 async def _answer_when_closed(core: EngineCore | CoreLink, path: Any) -> None:

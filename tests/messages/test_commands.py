@@ -13,6 +13,7 @@ from ten_trio.errors import (
     InvalidArgument,
     InvalidJson,
     InvalidType,
+    PropertyNotFound,
     PropertyRangeError,
     TenError,
 )
@@ -258,3 +259,11 @@ def test_commands_to_the_runtime_are_answered_like_others() -> None:
     result = StartGraph().ok(graph_id="g")
     assert result.original_cmd_type is MsgType.START_GRAPH
     assert result.original_cmd_name == "ten:start_graph"
+
+
+def test_what_is_missing_in_an_error_result_says_that_it_is_one() -> None:
+    error, ok = Cmd("ask").error("no such city"), Cmd("ask").ok()
+    with pytest.raises(PropertyNotFound, match=r"\(an ERROR: no such city\): no property 'text'"):
+        error["text"]
+    with pytest.raises(PropertyNotFound, match=r"CmdResult 'ten:result': no property 'text'"):
+        ok["text"]

@@ -631,3 +631,23 @@ def test_what_is_not_supported_says_so(tmp_path: Path) -> None:
     off = {"stream": "stderr", "encryption": {"enabled": False}}
     with configure_logs({"handlers": [handler({"type": "console", "config": off})]}):
         pass
+
+
+# As it once was ------------------------------------------------------------------------------------
+
+
+def test_a_level_instead_of_handlers(tmp_path: Path) -> None:
+    file = tmp_path / "app.log"
+    with configure_logs({"level": 3, "file": str(file)}):
+        logger = logging.getLogger("ten_trio.runtime")
+        logger.debug("too small")
+        logger.info("large enough")
+    (line,) = lines(file)
+    assert line.endswith("large enough")
+
+
+def test_what_is_wrong_with_a_level_instead_of_handlers() -> None:
+    hint = "2 is debug, 3 info, 4 warn, 5 error"
+    assert problems_of({"level": 9}) == {"ten.log.level": f"no such level: 9; {hint}"}
+    assert list(problems_of({"level": "info"})) == ["ten.log.level"]
+    assert list(problems_of({"level": 3, "fil": "x"})) == ["ten.log.fil"]

@@ -174,6 +174,17 @@ async def test_did_you_mean() -> None:
             await kind_of("zzz", app)
 
 
+async def test_an_instance_is_no_addon() -> None:
+    async with ten.open_app() as app:
+        graph = ten.Graph()
+        graph.node("a", Named())  # type: ignore[arg-type]
+        with pytest.RaisesGroup(
+            pytest.RaisesExc(TypeError, match="an extension class .* not an object of class Named")
+        ):
+            async with app.open_graph(graph):
+                pass
+
+
 # Entry points --------------------------------------------------------------------------------------
 
 

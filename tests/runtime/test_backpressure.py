@@ -453,6 +453,16 @@ async def test_data_without_an_edge_is_no_error(caplog: pytest.LogCaptureFixture
     ]
 
 
+async def test_data_for_an_extension_that_is_not_there_is_noted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with opened(graph_of(s=ten.Extension)) as engine:
+        for _ in range(3):
+            await engine.send_data(ten.Data("lost", dest="nobody"))
+    (note,) = [r.getMessage() for r in caplog.records if "goes nowhere" in r.getMessage()]
+    assert "data 'lost' goes nowhere: Failed to find destination. (1 times)" in note
+
+
 async def test_on_sent_is_called_when_the_message_is_accepted_or_refused() -> None:
     calls: list[tuple[str, object]] = []
     r = Gated()

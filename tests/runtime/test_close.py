@@ -490,3 +490,4 @@ async def test_the_report_counts_what_reached_nobody() -> None:
         await engine.send_cmd(ten.Cmd("go", dest="sends"))
     assert engine.report is not None
     assert engine.report.undelivered == 2
+    assert "2 had nobody to go to" in str(engine.report)

@@ -231,7 +231,7 @@ async def test_what_cannot_be_sent_raises() -> None:
         assert no.value.code is ten.ErrorCode.MSG_NOT_CONNECTED
         with pytest.raises(ten.NotConnected):
             env.post_cmd(ten.Cmd("nowhere"))
-        with pytest.raises(ten.NotConnected):
+        with pytest.raises(ten.NotConnected, match=r"no exposed message of the graph \(cmd_in\)"):
             await engine.send_cmd(ten.Cmd("go"))
         with pytest.raises(ten.SendRefused):
             env.start_cmd(ten.Data("go"))  # type: ignore[arg-type]

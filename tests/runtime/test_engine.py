@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from typing import Any
 
 import pytest
 import trio
@@ -101,6 +102,43 @@ async def test_wrong_settings_of_a_node_are_named() -> None:
     ):
         async with ten.open_app() as app, app.open_graph(graph):
             pass
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"on_eror": "isolate"}, 'unknown setting "on_eror"; did you mean "on_error"?'),
+        (
+            {"on_error": "ignore"},
+            "on_error must be one of 'stop_graph', 'isolate', 'restart', not 'ignore'",
+        ),
+        ({"inline": "no"}, "inline must be one of True, False, not 'no'"),
+    ],
+)
+async def test_a_wrong_setting_says_what_would_be_right(
+    settings: dict[str, Any], message: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    graph = ten.Graph()
+    graph.node("a", Echo, **settings)
+    with pytest.RaisesGroup(ten.GraphError) as caught:
+        async with ten.open_app() as app, app.open_graph(graph):
+            pass
+    assert str(caught.value.exceptions[0]) == f"nodes[a].settings: {message}"
+    (record,) = [r for r in caplog.records if r.levelname == "ERROR"]
+    assert message in record.getMessage()
+    assert "while 'a' was created" in record.getMessage()
+    assert record.exc_info is None
+
+
+async def test_an_engine_says_what_state_it_is_in() -> None:
+    graph = ten.Graph()
+    graph.node("a", Echo)
+    async with ten.open_app() as app, app.open_graph(graph) as engine:
+        assert repr(engine).endswith(" running>")
+        engine.stop()
+        assert repr(engine).endswith(" closing>")
+        await engine.wait_closed()
+        assert repr(engine).endswith(" closed>")
 
 
 async def test_a_graph_that_cannot_run_is_refused_at_once() -> None:

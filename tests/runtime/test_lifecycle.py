@@ -595,3 +595,18 @@ async def test_the_default_on_cmd_answers_with_error() -> None:
             False,
             "not handled: Extension has no on_cmd for 'hello'",
         )
+
+
+def test_callbacks_must_take_what_they_are_called_with() -> None:
+    with pytest.raises(TypeError, match=r"Short\.on_cmd must take \(self, env, cmd\), not \(self"):
+
+        class Short(ten.Extension):
+            async def on_cmd(self, cmd: ten.Cmd) -> None:  # type: ignore[override]
+                pass
+
+    class Anything(ten.Extension):
+        async def on_cmd(self, *args: object, **more: object) -> None:
+            pass
+
+        async def on_data(self, env: ten.TenEnv, data: ten.Data, more: int = 0) -> None:
+            pass

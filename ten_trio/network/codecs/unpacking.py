@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import msgpack
 
@@ -49,6 +49,7 @@ from ..codec import (
     WireMsg,
 )
 from . import graph_form
+from .known import MOST_COUNTED, Head, Known
 from .layout import BUF, BY_NUMBER, Layout
 from .packing import FREE
 from .received import BIG
@@ -74,39 +75,17 @@ _SHORT: Final = 256
 _OWN: Final = ("", FIELDS)  # what the names begin with that no property may have
 _KNOWN_HEADS: Final = 8
 _LONGEST_HEAD: Final = 1_024
-_MOST_COUNTED: Final = 255
 _EVERY: Final = 4  # see _remember
-
-
-_Head: TypeAlias = tuple[str, Loc, tuple[Loc, ...]]
-"""Name, source and destinations."""
 
 
 _unpackb: Final = partial(
     msgpack.unpackb,
     use_list=False,
     object_pairs_hook=tuple,
-    max_array_len=_MOST_COUNTED,
+    max_array_len=MOST_COUNTED,
     max_map_len=0,
     max_ext_len=0,
 )
-
-
-class _Known:
-    """How messages began lately: `prefix`, which means `head`; `array` is the header that makes one
-    array of as many values as the last such message went on with."""
-
-    __slots__ = ("array", "head", "layout", "prefix")
-
-    def __init__(self, prefix: bytes, layout: Layout, head: _Head) -> None:
-        self.prefix = prefix
-        self.layout = layout
-        self.head = head
-        self.count(1)
-
-    def count(self, length: int) -> None:
-        """Note that a message went on with `length` values, the end included."""
-        self.array = b"\xdc" + min(length, _MOST_COUNTED).to_bytes(2)
 
 
 class Unpacking:
@@ -124,7 +103,7 @@ class Unpacking:
         self._begin = self._fed = 0  # where in the body the run begins, and how much that is
         self._cut = False  # whether the buffer is cut out
         self._locations: dict[tuple[str | None, ...], Loc] = {}
-        self._heads: deque[_Known] = deque(maxlen=_KNOWN_HEADS)
+        self._heads: deque[Known] = deque(maxlen=_KNOWN_HEADS)
         self._unknown = 0
 
     def message(self, body: bytes | memoryview) -> WireMsg:
@@ -150,7 +129,7 @@ class Unpacking:
         finally:
             self._body = b""
 
-    def _like(self, known: _Known, body: bytes) -> WireMsg:
+    def _like(self, known: Known, body: bytes) -> WireMsg:
         """Read a message that begins like one before; mostly it has as many values, too."""
         begin = len(known.prefix)
         part = body[begin:]
@@ -200,14 +179,14 @@ class Unpacking:
             raise UnknownType(f"there is no type of message 0x{body[0]:x}")
         return layout
 
-    def _remember(self, layout: Layout, head: _Head) -> None:
+    def _remember(self, layout: Layout, head: Head) -> None:
         """Most messages begin like one shortly before. Finding out where the head ends costs as much
         as reading some messages, so only every fourth one that is new is remembered."""
         self._unknown += 1
         if self._unknown % _EVERY == 0:
             length = self._offset()
             if length <= _LONGEST_HEAD:
-                self._heads.appendleft(_Known(bytes(self._body[:length]), layout, head))
+                self._heads.appendleft(Known(bytes(self._body[:length]), layout, head))
 
     def _start(self, part: bytes | memoryview, begin: int, *, whole: bool) -> None:
         """Take `part` of the body apart."""
@@ -263,7 +242,7 @@ class Unpacking:
 
     # The parts of a message -------------------------------------------------------------------
 
-    def _head(self, layout: Layout) -> _Head:
+    def _head(self, layout: Layout) -> Head:
         take = self._take
         take()  # the number, which has been looked at
         text = self._string()
@@ -274,7 +253,7 @@ class Unpacking:
         self._expect(_ARRAY)
         return name, src, tuple([self._location() for _ in range(self._counted(take()))])
 
-    def _rest(self, layout: Layout, head: _Head) -> WireMsg:
+    def _rest(self, layout: Layout, head: Head) -> WireMsg:
         take = self._take
         msg = layout.blank()
         msg.name, msg._src, msg._dests = head
