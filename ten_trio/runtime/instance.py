@@ -89,6 +89,10 @@ def _settings(**values: Any) -> Settings:
     return Settings(**values)
 
 
+_NONE_HELD: list[Msg] = []
+"""Shared by everything that holds nothing back; never added to."""
+
+
 class Instance(Endpoint):
     """One extension in one graph."""
 
@@ -124,8 +128,7 @@ class Instance(Endpoint):
         self.workers: dict[Worker, Msg] = {}
         self.background = Background()
         """What the lifecycle callbacks run as."""
-        # A list, since an empty deque is ten times as large and there are many extensions.
-        self.held: list[Msg] = []
+        self.held: list[Msg] = _NONE_HELD
         self.answered_with_error = 0
         limits = engine.limits
         self.data_line = Line(
@@ -157,8 +160,8 @@ class Instance(Endpoint):
             hard=limits.pending_cmds,
         )
         self.result_line.open(group.shared)
-        self.data_line.companions = (self.cmd_line, self.result_line)
-        self.cmd_line.companions = (self.data_line, self.result_line)
+        lines = (self.data_line, self.cmd_line, self.result_line)
+        self.data_line.companions = self.cmd_line.companions = lines
         self.equip(extension, settings)
         self.hold()
 
@@ -199,7 +202,7 @@ class Instance(Endpoint):
 
     def hold(self) -> None:
         """Keep what comes, except results, until `flow`; also what is queued already."""
-        self.held.extend(self._take_queued())
+        self.held = [*self.held, *self._take_queued()]
         for line in (self.data_line, self.cmd_line):
             line.put = self.held.append
             line.late = partial(self.held.insert, 0)
@@ -214,15 +217,15 @@ class Instance(Endpoint):
             assert line.lane is not None
             line.open(line.lane)
             line.late = None
-        held, self.held = self.held, []
+        held, self.held = self.held, _NONE_HELD
         for msg in held:
             msg._line.put(msg)
 
     def refuse(self) -> None:
         """From `on_deinit` on: commands are answered with ERROR, data is dropped, results pass."""
         self.background._line = None
-        held, self.held = self.held, []
-        held.extend(self._take_queued())
+        held = [*self.held, *self._take_queued()]
+        self.held = _NONE_HELD
         self.data_line.put = self.cmd_line.put = self._refuse
         self.data_line.late = self.cmd_line.late = self._refuse
         for msg in held:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from .limits import Limits
     from .lines import Line
 
+# How often a worker lets others run for the sake of one message that is on its way to one of them.
+_TRIES = 8
+
 
 class Lane:
     """A FIFO. `owner` is the line it belongs to, or None for the lane a group shares."""
@@ -119,10 +122,12 @@ class Group:
         self.own[line] = own
         assert line.lane is not None
         lane = line.lane
-        along = () if waits else tuple(each for each in line.companions if each.lane is lane)
-        for msg in lane.take(line, *along):
+        along = [
+            each for each in line.companions if each is line or (not waits and each.lane is lane)
+        ]
+        for msg in lane.take(*along):
             own.send_nowait(msg)
-        for each in (line, *along):
+        for each in along:
             _move(each, own)
             if each is not line and self.own.get(each) is lane:
                 self.own.pop(each).close()
@@ -132,28 +137,32 @@ class Group:
     def demote(self, line: Line) -> None:
         """Send the messages of `line` to the shared lane again. Its own lane must be empty."""
         own = self.own.pop(line)
-        for each in (line, *line.companions):
+        for each in line.companions:
             if each.lane is own:
                 _move(each, self.shared)
         own.close()
 
-    def gather(self, line: Line) -> None:
+    def gather(self, line: Line) -> bool:
         """No handler holds `line` up any more: what else its receiver is sent comes in one order
-        with it again, in its own lane, those first that were waiting already."""
+        with it again, in its own lane, those first that were waiting already.
+
+        False if that has to be tried again: one of them is on its way to a worker.
+        """
         own = self.own.get(line)
         if own is None or self.closed:
-            return
+            return True
         away = [each for each in line.companions if each.lane is not own and not each.waiting]
         number = sum(each.count for each in away)
         if number:
             lanes = dict.fromkeys(each.lane for each in away if each.lane is not None)
             queued = [(lane, lane.take(*away)) for lane in lanes]
             if sum(len(taken) for _, taken in queued) < number:
-                # One is on its way to a worker, or they are held: not now, or it would be overtaken.
+                # In no queue any more, and not handled yet: it must not be overtaken.  (Or they are
+                # held, and come when they are let go.)
                 for lane, taken in queued:
                     for msg in taken:
                         lane.send_nowait(msg)
-                return
+                return any(each.late is not None for each in away)
             behind = own.take_all()
             for _, taken in queued:
                 for msg in taken:
@@ -165,13 +174,14 @@ class Group:
             if each in self.own:
                 # Its worker finds no more there, and rests.
                 self.own.pop(each).close()
+        return True
 
     def scatter(self, line: Line) -> None:
         """A handler holds `line` up: what else its receiver is sent must not wait behind it."""
         own = self.own.get(line)
         if own is None or self.closed:
             return
-        near = [each for each in line.companions if each.lane is own]
+        near = [each for each in line.companions if each.lane is own and each is not line]
         if any(each.count for each in near):
             for msg in own.take(*near):
                 self.shared.send_nowait(msg)
@@ -415,9 +425,13 @@ class Worker:
             task.context = base
             msg._line = None
             del line.owner.workers[self]
-            if line.serial:
-                line.waiting = False
-                self.group.gather(line)
+            line.waiting = False
+            gathered = not line.serial or self.group.gather(line)
+        for _ in range(_TRIES):
+            if gathered:
+                break
+            await trio.lowlevel.checkpoint()
+            gathered = self.group.gather(line)
         if self.scope.cancel_called:
             # That was meant for this handler: none of the next may be hit by it.
             await trio.lowlevel.checkpoint_if_cancelled()

@@ -92,7 +92,7 @@ class Life:
         self._triggers: Mapping[str, TriggerLifeCycle] = _NOTHING
         self._early: tuple[TriggerLifeCycle, ...] = ()
         self._past: tuple[str, ...] = ()
-        self._poked = Flag()
+        self._poked: Flag | None = None
 
     # Asked from outside -----------------------------------------------------------------------
 
@@ -100,7 +100,7 @@ class Life:
         """Go to `on_stop` as soon as the current stage has come back."""
         self._restarting = False
         self.stop_wanted.set()
-        self._poked.set()
+        self._poke()
 
     def restart(self) -> bool:
         """Stop, build a new extension, start that. False if that has been done too often."""
@@ -121,7 +121,7 @@ class Life:
         instance.end_calls("restarting")
         instance.cancel_handlers("the extension is restarted")
         self.stop_wanted.set()
-        self._poked.set()
+        self._poke()
         instance.engine.start_soon(self._bound_restart, self._restarts)
         return True
 
@@ -137,6 +137,10 @@ class Life:
                     f"it was still in {self.stage}"
                 )
             )
+
+    def _poke(self) -> None:
+        if self._poked is not None:
+            self._poked.set()
 
     def trigger(self, cmd: TriggerLifeCycle) -> None:
         """A `trigger_life_cycle` command for this extension."""
@@ -156,7 +160,7 @@ class Life:
             path.answer(StatusCode.ERROR, f"Extension already past {stage} stage")
         else:
             self._triggers = {**self._triggers, stage: cmd}
-            self._poked.set()
+            self._poke()
 
     def cancel(self, reason: str) -> None:
         """End now, wherever it is, with its handlers and its tasks."""
@@ -339,8 +343,8 @@ class Life:
         while stage not in self._triggers:
             if stage == "start" and self.stop_wanted.is_set():
                 return
-            self._poked = Flag()
-            await self._poked.wait()
+            poked = self._poked = Flag()
+            await poked.wait()
 
     def _answer(self, stage: str) -> None:
         self._past += (stage,)

@@ -94,8 +94,8 @@ class Line:
         self.overshoots = 0
         self.dropped: Mapping[str, int] = NOTHING_DROPPED
         self.lane: Lane | None = None
-        # The receiver's other lines: in one lane with this one unless its handler waits.
-        self.companions: tuple[Line, ...] = ()
+        # The receiver's lines, this one too: in one lane unless a handler waits.
+        self.companions: tuple[Line, ...] = (self,)
         # Whether a handler holds this (serial) line up now.
         self.waiting = False
         self.context = Context()
