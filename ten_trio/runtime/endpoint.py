@@ -132,7 +132,7 @@ class Endpoint:
             raise self._closed_error(msg)
         try:
             routes = self.flow_routes[msg.kind]
-        except KeyError:
+        except (KeyError, AttributeError):
             raise SendRefused(f"{msg!r} is not data, an audio frame or a video frame") from None
         if msg._locks:
             raise MessageLocked(f"{msg!r} has a locked buffer: unlock it before sending")
@@ -214,7 +214,7 @@ class Endpoint:
         """
         if self.closed:
             raise self._closed_error(cmd)
-        if cmd.kind != "cmd":
+        if getattr(cmd, "kind", "") != "cmd":
             raise SendRefused(f"{cmd!r} is not a command")
         if self.schemas is not None:
             cmd = self.check_out(cmd)

@@ -20,13 +20,15 @@ from .current import NOTHING, current
 from .directory import GRAPH_PROXY, HOST, NOT_FOUND, Directory
 from .endpoint import Hop, Routes
 from .flag import Flag
-from .instance import Instance, Settings
+from .instance import Instance
 from .lanes import Group
 from .lifecycle import Life
 from .metadata import Metadata
+from .passing import Home, PassedOn
 from .paths import Expiry
 from .report import ShutdownReport, report_of
 from .routing import compile_routes
+from .settings import Settings
 from .supervision import blame
 
 if TYPE_CHECKING:
@@ -269,9 +271,13 @@ class EngineCore:
         if self.closing:
             path.answer(StatusCode.ERROR, self.closed_detail())
             return
-        for hop in self._admitted(extension, cmd, self.host.cmd_routes):
-            hop.receiver.take_cmd(cmd, path, hop.result_conversion)
-            break
+        hops = self._admitted(extension, cmd, self.host.cmd_routes)
+        if len(hops) == 1:
+            hops[0].receiver.take_cmd(cmd, path, hops[0].result_conversion)
+        elif hops:
+            # Exposed by several: it goes to all of them, as one of the host's own would.
+            cmd._dests = ()
+            path.in_path = PassedOn(self.host.start(cmd, Home(path), NOTHING))
         else:
             path.answer(StatusCode.ERROR, NOT_FOUND)
 

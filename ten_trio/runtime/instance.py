@@ -7,11 +7,9 @@ from contextvars import copy_context
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import trio
 
 from ..errors import HandlerLeak, InvalidArgument, SchemaError
-from ..graphs.reading import did_you_mean
 from ..messages import (
     AudioFrame,
     CloseApp,
@@ -32,16 +30,17 @@ from .current import Background
 from .endpoint import Endpoint
 from .lines import Line, Starter
 from .paths import InPath, OutPath, State, Unasked
+from .settings import Settings
 from .supervision import blame, split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Coroutine
 
     from ..graphs import Conversion
     from ..schemas import ApiSchemas
     from .engine import EngineCore
     from .env import TenEnv
-    from .extension import Extension, OnError
+    from .extension import Extension
     from .lanes import Group, Worker
     from .lifecycle import Life
 
@@ -49,44 +48,6 @@ logger = logging.getLogger("ten_trio.runtime")
 
 GOING = "The destination extension is in its de-initialization phase."
 _COMMANDS = (Cmd, StartGraph, StopGraph, CloseApp, Timer, Timeout, TriggerLifeCycle)
-
-
-def _one_of(*choices: object) -> Callable[[object, attrs.Attribute[Any], Any], None]:
-    def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if value not in choices:
-            known = ", ".join(map(repr, choices))
-            raise ValueError(f"{attribute.name} must be one of {known}, not {value!r}")
-
-    return check
-
-
-@attrs.frozen(kw_only=True)
-class Settings:
-    """How one extension is run: its class's settings with the node's over them."""
-
-    inline: bool = attrs.field(default=True, validator=_one_of(True, False))
-    cmd_handlers: str = attrs.field(default="concurrent", validator=_one_of("concurrent", "serial"))
-    data_handlers: str = attrs.field(default="serial", validator=_one_of("concurrent", "serial"))
-    on_error: OnError = attrs.field(
-        default="stop_graph", validator=_one_of("stop_graph", "isolate", "restart")
-    )
-    cancel_abandoned: bool = attrs.field(default=False, validator=_one_of(True, False))
-
-    @classmethod
-    def of(cls, extension: Extension, node: Mapping[str, Any]) -> Settings:
-        """The settings of `extension` in a node. Raises `ValueError` or `TypeError`."""
-        values = {name: getattr(extension, name) for name in attrs.fields_dict(cls)}
-        for name in node:
-            if name not in values:
-                hint = did_you_mean(name, values)
-                raise TypeError(f'unknown setting "{name}"; {hint}')
-        values.update(node)
-        return _settings(**values)
-
-
-@lru_cache(maxsize=256)
-def _settings(**values: Any) -> Settings:
-    return Settings(**values)
 
 
 _NONE_HELD: list[Msg] = []

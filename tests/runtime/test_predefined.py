@@ -560,3 +560,41 @@ async def test_the_barrier_counts_extensions_as_they_are(autojump_clock: object)
         await app.stop_graph(engine.graph_id)
     assert sorted(LOG[:3]) == ["late stops", "quick stops", "slow stops"]
     assert sorted(LOG[3:]) == ["late ends", "quick ends", "slow ends"]
+
+
+async def test_a_command_for_another_graph_reaches_all_that_expose_it() -> None:
+    reached = []
+
+    class Answers(ten.Extension):
+        async def on_cmd(self, env: ten.TenEnv, cmd: ten.Cmd) -> None:
+            reached.append(self.name)
+            await env.return_result(cmd.ok(by=self.name))
+
+    inner = ten.Graph()
+    for name in ("a", "b"):
+        inner.node(name, Answers)
+        inner.expose("cmd_in", "ask", name)
+
+    class Starter(ten.Extension):
+        async def on_cmd(self, env: ten.TenEnv, cmd: ten.Cmd) -> None:
+            started = (await env.send_cmd(ten.StartGraph(graph=inner))).unwrap()
+            result = await env.send_cmd(ten.Cmd("ask", dest=ten.Loc("", started["graph_id"], None)))
+            await env.return_result(cmd.ok(by=result["by"]))
+
+    outer = ten.Graph()
+    outer.node("starter", Starter)
+    async with ten.open_app() as app, app.open_graph(outer) as engine:
+        result = await engine.send_cmd(ten.Cmd("go", dest="starter"))
+    assert reached == ["a", "b"]
+    assert result["by"] == "b", "the last OK of the last destination"
+
+
+async def test_what_is_no_message_is_refused() -> None:
+    graph = ten.Graph()
+    graph.node("any", ten.Extension)
+    nothing: Any = "text"
+    async with ten.open_app() as app, app.open_graph(graph) as engine:
+        with pytest.raises(ten.SendRefused, match="'text' is not a command"):
+            await engine.send_cmd(nothing)
+        with pytest.raises(ten.SendRefused, match="'text' is not data"):
+            await engine.send_data(nothing)
