@@ -231,9 +231,10 @@ class EngineCore:
         """The graph can't go on: keep the error, begin to close."""
         self.failures.append(error)
         # What ten_trio itself finds wrong with a graph is told by its message: no line of its own
-        # code would help.
-        if isinstance(error, AddonNotFound | ConfigError | GraphError):
-            told = "; ".join([str(error), *getattr(error, "__notes__", ())])
+        # code would help.  And where a block is open, the error itself comes out of it.
+        if isinstance(error, AddonNotFound | ConfigError | GraphError) or not self.is_unattended:
+            what = f"{type(error).__name__}: {error}"
+            told = "; ".join([what, *getattr(error, "__notes__", ())])
             logger.error("graph %s fails: %s", self.title, told)
         else:
             logger.error("graph %s fails: %s", self.title, error, exc_info=error)
