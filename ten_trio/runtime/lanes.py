@@ -431,7 +431,8 @@ class Worker:
             if gathered:
                 break
             await trio.lowlevel.checkpoint()
-            gathered = self.group.gather(line)
+            # In the meantime the line may have moved on, and be held up again somewhere else.
+            gathered = self.group.own.get(line) is not self.lane or self.group.gather(line)
         if self.scope.cancel_called:
             # That was meant for this handler: none of the next may be hit by it.
             await trio.lowlevel.checkpoint_if_cancelled()
