@@ -103,7 +103,9 @@ class Directory:
                 return routes.get(msg.name, ())
             return (Hop(_OfApp(self._engine)),)
         hops = [self._hop(sender, msg, dest, routes) for dest in dests]
-        if len(hops) == 1 and msg.is_plain and hops[0].receiver.is_near:
+        hop = hops[0]
+        if len(hops) == 1 and msg.is_plain and hop.receiver.is_near and hop.conversion is None:
+            # A conversion belongs to one sender and one name, and this is asked by all.
             self._near[dests[0]] = hops
         return hops
 

@@ -181,3 +181,27 @@ async def test_a_relayed_command_is_converted_on_each_leg() -> None:
 
 
 BROKEN = Conversion((Rule.fixed("ten.no_such_field", 1),))
+
+
+async def test_a_conversion_is_only_for_the_sender_and_name_it_belongs_to() -> None:
+    got = []
+
+    class Receives(ten.Extension):
+        async def on_data(self, env: ten.TenEnv, data: ten.Data) -> None:
+            got.append((data.get_source().extension_name, data.name))
+
+    class Sends(ten.Extension):
+        async def on_cmd(self, env: ten.TenEnv, cmd: ten.Cmd) -> None:
+            await env.send_data(ten.Data(cmd["name"], dest="receives"))
+            await env.return_result(cmd.ok())
+
+    graph = ten.Graph()
+    graph.node("receives", Receives)
+    for name in ("converts", "plain"):
+        graph.node(name, Sends)
+    graph.connect("converts", "receives", data="x", convert=Conversion.rename("y"))
+    async with ten.open_app() as app, app.open_graph(graph) as engine:
+        # By name each time, so that what is known of the destination is used again.
+        for sender, name in (("converts", "x"), ("plain", "x"), ("plain", "z"), ("converts", "z")):
+            await engine.send_cmd(ten.Cmd("go", {"name": name}, dest=sender))
+    assert got == [("converts", "y"), ("plain", "x"), ("plain", "z"), ("converts", "z")]
