@@ -16,11 +16,18 @@ import attrs
 import trio
 
 from ..errors import EngineClosed, GraphError, Problem, StartTimeout, TenError
-from ..graphs import AppProperty, Graph, PredefinedGraph, load_app_property, load_graph_file
+from ..graphs import (
+    GRAPH_PROXY,
+    AppProperty,
+    Graph,
+    PredefinedGraph,
+    load_app_property,
+    load_graph_file,
+)
 from ..messages import Data, Loc, Msg, Properties, StartGraph, StatusCode, StopGraph
 from .addons import AppAddons
 from .compiled import CompiledGraphs
-from .directory import GRAPH_PROXY, HOST
+from .directory import HOST
 from .engine import EngineCore
 from .handle import Engine
 from .host import Outside

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from ..graphs import GRAPH_PROXY
 from ..messages import Loc, MsgType, StatusCode
 from .endpoint import Endpoint, Hop, Receiver
 from .outlet import Outlet, nobody
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ten_trio.runtime")
 
-GRAPH_PROXY = "ten:graph_proxy"
 HOST = "ten:host"
 """Names the host itself where `GRAPH_PROXY`, in what comes from another graph, names the way in."""
 NOT_FOUND = "Failed to find destination."

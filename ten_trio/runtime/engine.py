@@ -13,11 +13,11 @@ import attrs
 import trio
 
 from ..errors import AddonNotFound, ConfigError, EngineClosed, GraphError, Problem
-from ..graphs import Edge, FlatGraph, FlatNode, RouteManager
+from ..graphs import GRAPH_PROXY, Edge, FlatGraph, FlatNode, RouteManager
 from ..messages import Loc, StatusCode
 from .closing import Closing
 from .current import NOTHING, current
-from .directory import GRAPH_PROXY, HOST, NOT_FOUND, Directory
+from .directory import HOST, NOT_FOUND, Directory
 from .endpoint import Hop, Routes
 from .flag import Flag
 from .instance import Instance
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ten_trio.runtime")
 
 T = TypeVar("T")
-
-UNSPECIFIED_GROUP = "ten:unspecified_group"
 
 
 class EngineCore:
@@ -170,10 +168,9 @@ class EngineCore:
     def _place(
         self, node: FlatNode, extension: Extension, settings: Settings, metadata: Metadata
     ) -> Life:
-        group_name = node.group or UNSPECIFIED_GROUP
-        group = self.groups.get(group_name)
+        group = self.groups.get(node.group)
         if group is None:
-            group = self.groups[group_name] = Group(group_name, self.nursery, self.limits)
+            group = self.groups[node.group] = Group(node.group, self.nursery, self.limits)
         instance = Instance(self, node.name, group, extension, settings)
         self.instances[node.name] = instance
         self.removed.discard(node.name)
@@ -481,6 +478,3 @@ class EngineCore:
                 del self.threads[key]
 
         return run
-
-
-__all__ = ["UNSPECIFIED_GROUP", "EngineCore"]

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ..errors import EngineClosed, TenError, WrongThread
+from ..graphs import GRAPH_PROXY
 from ..messages import Cmd, Loc, Msg, StatusCode
 from .calls import DISCARD, Call, HandlerSink, ResultHandler
 from .current import NOTHING
-from .directory import GRAPH_PROXY
 from .endpoint import UNROUTED, Endpoint, RelaySink
 from .flag import Flag
 from .outlet import Outlet
