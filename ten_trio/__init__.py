@@ -5,6 +5,12 @@ from __future__ import annotations
 from .errors import *  # noqa: F403 - the whole family; errors.__all__ says what that is
 from .graphs import Graph as Graph
 from .messages import *  # noqa: F403 - likewise
+from .network import (
+    Client as Client,
+    NetworkSettings as NetworkSettings,
+    connect as connect,
+    open_app as open_app,
+)
 from .runtime import (
     Addon as Addon,
     App as App,
@@ -22,7 +28,6 @@ from .runtime import (
     TenEnvProxy as TenEnvProxy,
     addon as addon,
     addons as addons,
-    open_app as open_app,
 )
 
 __version__ = "0.1.0"

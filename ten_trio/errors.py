@@ -37,6 +37,7 @@ __all__ = [
     "EnvClosed",
     "EngineClosed",
     "NotConnected",
+    "ConnectFailed",
     "StartTimeout",
     "CmdTimeout",
     "MessageLocked",
@@ -216,6 +217,10 @@ class NotConnected(TenError):
     """The message has no destination: no edge takes it anywhere and it names none."""
 
     code = ErrorCode.MSG_NOT_CONNECTED
+
+
+class ConnectFailed(TenError):
+    """Another app, or the one that a client asked for, can't be reached or doesn't take part."""
 
 
 class StartTimeout(TenError):

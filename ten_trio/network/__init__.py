@@ -1,7 +1,8 @@
-"""What crosses the boundary of a process: codecs, which turn messages into bytes and back."""
+"""What crosses the boundary of a process: listening, connecting, and what protocols are made of."""
 
 from __future__ import annotations
 
+from .client import Client, connect
 from .codec import (
     Buffer,
     Codec,
@@ -16,6 +17,22 @@ from .codec import (
 )
 from .codecs.json import JsonCodec
 from .codecs.msgpack import MsgpackCodec
+from .protocols import Protocols, WireProtocol
+from .serving import open_app
+from .settings import NetworkSettings
+from .transport import (
+    Credentials,
+    HandshakeError,
+    Knock,
+    Listener,
+    NotMovable,
+    Parked,
+    Piece,
+    Transport,
+    TransportOptions,
+    Wire,
+)
+from .uris import Address
 
 __all__ = [
     "Buffer",
@@ -30,4 +47,21 @@ __all__ = [
     "WireMsg",
     "JsonCodec",
     "MsgpackCodec",
+    "Address",
+    "Client",
+    "Credentials",
+    "HandshakeError",
+    "Knock",
+    "Listener",
+    "NetworkSettings",
+    "NotMovable",
+    "Parked",
+    "Piece",
+    "Protocols",
+    "Transport",
+    "TransportOptions",
+    "Wire",
+    "WireProtocol",
+    "connect",
+    "open_app",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from contextvars import copy_context
 from functools import partial
@@ -40,6 +40,7 @@ from .report import ShutdownReport
 
 if TYPE_CHECKING:
     from ..messages import Cmd
+    from .boundary import AppBoundary
 
 logger = logging.getLogger("ten_trio.runtime")
 
@@ -60,6 +61,8 @@ class App:
         self.addons = AppAddons()
         self.metadata = MetadataStore(base_dir)
         self.uri = settings.uri or ""
+        self.network: AppBoundary | None = None
+        self._uris = frozenset({self.uri})
         self.loop = Loop()
         self.engines: dict[str, EngineCore | CoreLink] = {}
         self.reports: list[ShutdownReport] = []
@@ -69,8 +72,19 @@ class App:
         self._singletons: dict[str, EngineCore | CoreLink] = {}
         self._close_wanted = trio.Event()
         self._graph_ended = trio.Event()
+        self._had_graphs = False
         self._close_deadline = float("inf")
         self._context = copy_context()
+
+    def is_here(self, uri: str) -> bool:
+        """Whether `uri` is one of this app's own."""
+        return uri in self._uris
+
+    def listens_at(self, uris: Sequence[str]) -> None:
+        """These are its URIs, the first above all; told before any graph is started."""
+        self.uri = uris[0]
+        self._uris = frozenset({*uris, self.property.uri or ""})
+        self._compiled = CompiledGraphs(self.base_dir, self.uri)
 
     def _spawn(self, async_fn: Callable[..., Any], *args: Any) -> None:
         """A task of the app's: in its own context, not that of a handler which has caused it."""
@@ -94,6 +108,7 @@ class App:
         graph: GraphSource,
         *,
         own_loop: bool | None = None,
+        long_running: bool = False,
         start_timeout: float | None = None,
         grace: float | None = None,
         redirects: Mapping[str, str] | None = None,
@@ -107,6 +122,9 @@ class App:
 
         With `own_loop` the graph gets a thread and a Trio run of its own, for extensions that would
         hold up others; the default is the app's `one_event_loop_per_engine`.
+
+        With `long_running` the graph goes on if an app is lost that some of its extensions run in,
+        and tries to get it back; else that closes the graph.
 
         `redirects` is for tests: everything that an extension named there sends goes to the other
         one, whatever its name and destinations.
@@ -122,6 +140,7 @@ class App:
                 on_failure=lambda: body.cancel("the graph has failed"),
                 redirects=redirects,
                 own_loop=own_loop,
+                long_running=long_running,
             )
             self._nursery.start_soon(core.run)
             try:
@@ -168,6 +187,7 @@ class App:
         starter: Loc | None = None,
         redirects: Mapping[str, str] | None = None,
         own_loop: bool | None = None,
+        long_running: bool | None = None,
     ) -> EngineCore | CoreLink:
         if self._close_wanted.is_set():
             raise EngineClosed(f"the app is closing: {self.close_reason}")
@@ -183,6 +203,9 @@ class App:
             "on_failure": on_failure,
             "redirects": redirects,
             "starter": starter,
+            "long_running": (
+                self.property.long_running_mode if long_running is None else long_running
+            ),
         }
         core: EngineCore | CoreLink
         if self.property.one_event_loop_per_engine if own_loop is None else own_loop:
@@ -191,6 +214,7 @@ class App:
             core = EngineCore(self, flat, loop=self.loop, limits=self.limits, **options)
             core.host = Outside(core)
         self.engines[core.graph_id] = core
+        self._had_graphs = True
         return core
 
     def _definition(self, graph: GraphSource) -> tuple[Graph, str]:
@@ -255,22 +279,21 @@ class App:
             del self._singletons[core.graph_name]
         if core.is_unattended and core.report is not None:
             self.reports = [*self.reports[-99:], core.report]
-        if core.failures and core.starter is not None:
-            detail = "; ".join(str(failure) for failure in core.failures)
-            told = Data("ten:graph_failed", {"graph_id": core.graph_id, "detail": detail})
-            self.forward_data(core.starter, told, core)
+        if core.failures and core.starter is not None and self.is_here(core.starter.app_uri or ""):
+            self.forward_data(core.starter, failure_data(core.graph_id, core.failures), core)
         ended, self._graph_ended = self._graph_ended, trio.Event()
         ended.set()
 
     # Commands from inside ---------------------------------------------------------------------
 
-    def take_cmd(self, cmd: Cmd, path: Any, engine: EngineCore | CoreLink) -> None:
-        """start_graph, stop_graph or close_app from one of the graphs."""
+    def take_cmd(self, cmd: Cmd, path: Any, engine: EngineCore | CoreLink | None) -> None:
+        """start_graph, stop_graph or close_app from one of the graphs, or (None) from outside."""
         if isinstance(cmd, StartGraph):
+            assert engine is not None
             self._spawn(self._start_by_cmd, cmd, path, engine)
         elif isinstance(cmd, StopGraph):
-            graph_id = self.graph_id_of(cmd.graph_id) if cmd.graph_id else engine.graph_id
-            core = self.engines.get(graph_id)
+            own = "" if engine is None else engine.graph_id
+            core = self.engines.get(self.graph_id_of(cmd.graph_id) if cmd.graph_id else own)
             if core is None:
                 path.answer(StatusCode.ERROR, "Failed to find the engine to be shut down.")
             elif core is engine:
@@ -284,29 +307,43 @@ class App:
             path.answer(StatusCode.OK, "close app begins")
             self._spawn(self._close_after_answer, engine)
 
-    async def _close_after_answer(self, engine: EngineCore | CoreLink) -> None:
+    async def _close_after_answer(self, engine: EngineCore | CoreLink | None) -> None:
         with trio.CancelScope(shield=True):
-            await _answer_handled(engine)
+            if engine is not None:
+                await _answer_handled(engine)
             self.request_close("close_app")
+
+    def graph_for(self, cmd: StartGraph, graph_id: str | None = None) -> EngineCore | CoreLink:
+        """The engine that a start_graph command asks for, not running yet. Raises what is wrong."""
+        source: GraphSource
+        if cmd.predefined_graph_name:
+            source = cmd.predefined_graph_name
+        elif cmd.graph is not None:
+            source = cmd.graph
+        else:
+            source = Graph.from_json(cmd.graph_json or "{}")
+        starter = cmd._src
+        if starter.extension_name == GRAPH_PROXY:
+            starter = Loc(starter.app_uri, starter.graph_id, HOST)
+        return self._new_engine(
+            source,
+            sync_stop=cmd.sync_stop_before_deinit,
+            starter=starter,
+            graph_id=graph_id,
+            long_running=cmd.long_running_mode,
+        )
+
+    def run_in_background(self, core: EngineCore | CoreLink) -> None:
+        """Run an engine that `graph_for` has made; nobody waits for it."""
+        core.is_unattended = True
+        self._spawn(core.run)
 
     async def _start_by_cmd(
         self, cmd: StartGraph, path: Any, engine: EngineCore | CoreLink
     ) -> None:
         with trio.CancelScope(shield=True):
             try:
-                source: GraphSource
-                if cmd.predefined_graph_name:
-                    source = cmd.predefined_graph_name
-                elif cmd.graph is not None:
-                    source = cmd.graph
-                else:
-                    source = Graph.from_json(cmd.graph_json or "{}")
-                starter = cmd._src
-                if starter.extension_name == GRAPH_PROXY:
-                    starter = Loc(starter.app_uri, starter.graph_id, HOST)
-                core = self._new_engine(
-                    source, sync_stop=cmd.sync_stop_before_deinit, starter=starter
-                )
+                core = self.graph_for(cmd)
                 await self._run_unattended(core)
             except TenError as error:
                 path.answer(StatusCode.ERROR, str(error))
@@ -374,6 +411,8 @@ class App:
         self.close_reason = reason
         self._close_deadline = trio.current_time() + self.limits.grace
         self._close_wanted.set()
+        if self.network is not None:
+            self.network.begin_close()
         for core in tuple(self.engines.values()):
             core.request_close(f"the app closes: {reason}", self.limits.grace)
 
@@ -390,9 +429,14 @@ class App:
             core.hasten()
 
     async def wait_closed(self) -> None:
-        """Until the app was asked to close, or, unless it is long-running, its last graph ended."""
+        """Until the app was asked to close, or, unless it is long-running, its last graph ended.
+
+        An app that listens waits for its first graph.
+        """
         while not self._close_wanted.is_set():
-            if not self.engines and not self.property.long_running_mode:
+            listening = self.network is not None and self.network.is_listening
+            waits = self.property.long_running_mode or (listening and not self._had_graphs)
+            if not self.engines and not waits:
                 return
             with trio.CancelScope() as scope:
                 async with trio.open_nursery() as nursery:
@@ -410,11 +454,20 @@ class App:
         self.request_close("its block is left")
         for core in tuple(self.engines.values()):
             await core.closed.wait()
+        if self.network is not None:
+            with trio.CancelScope(deadline=self._close_deadline + self.limits.cleanup):
+                await self.network.close()
         self.addons.close()
 
 
 def _handle(core: EngineCore | CoreLink) -> Engine:
     return OwnLoopEngine(core) if isinstance(core, CoreLink) else Engine(core)
+
+
+def failure_data(graph_id: str, failures: Sequence[BaseException]) -> Data:
+    """What whoever started a graph is told when it fails."""
+    detail = "; ".join(str(failure) for failure in failures)
+    return Data("ten:graph_failed", {"graph_id": graph_id, "detail": detail})
 
 
 async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
@@ -451,6 +504,7 @@ async def open_app(
     auto_start: bool = True,
     limits: Limits | None = None,
     grace: float | None = None,
+    network: Callable[[App, trio.Nursery], AppBoundary] | None = None,
 ) -> AsyncGenerator[App, None]:
     """Run an app for the length of a block; leaving the block closes every graph in order.
 
@@ -459,9 +513,11 @@ async def open_app(
     the block is entered (`auto_start=False` leaves that to `App.start_predefined`).  All graphs have
     `grace` seconds together to close; a sole exception of the block's own body comes out as it is.
 
+    `network` makes what connects it with the outside, if anything is to.
+
     Raises `GraphError`, `ConfigError`, and what starting the graphs raises.
     """
-    settings = _settings_of(source)
+    settings = settings_of(source)
     if uri is not None:
         settings = attrs.evolve(settings, uri=uri)
     limits = limits or Limits()
@@ -472,6 +528,9 @@ async def open_app(
         async with trio.open_nursery() as nursery:
             app = App(nursery, settings, settings.base_dir, limits)
             try:
+                if network is not None:
+                    app.network = network(app, nursery)
+                    await app.network.open()
                 await app._start(auto_start)
                 yield app
             except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - raised below
@@ -489,7 +548,8 @@ async def open_app(
         raise own
 
 
-def _settings_of(source: str | Path | Mapping[str, Any] | AppProperty | None) -> AppProperty:
+def settings_of(source: str | Path | Mapping[str, Any] | AppProperty | None) -> AppProperty:
+    """The settings that `open_app` takes from its `source`."""
     if source is None:
         return AppProperty()
     if isinstance(source, AppProperty):

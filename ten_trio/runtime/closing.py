@@ -67,9 +67,11 @@ class Closing:
                     handler.close()
         for outside in engine.outsides:
             outside.end(engine.closed_detail())
+        engine.boundary.end(engine.closed_detail())
         with trio.CancelScope(deadline=self._deadline + engine.limits.cleanup):
             for outside in engine.outsides:
                 await outside.ended()
+            await engine.boundary.ended()
         engine.expiry.close()
 
     async def _end(self) -> None:

@@ -6,9 +6,9 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from ..graphs import GRAPH_PROXY
-from ..messages import Loc, MsgType, StatusCode
+from ..messages import Loc, MsgType
 from .endpoint import Endpoint, Hop, Receiver
-from .outlet import Outlet, nobody
+from .outlet import Nowhere, Outlet, nobody
 from .timers import Timers
 
 if TYPE_CHECKING:
@@ -25,27 +25,6 @@ HOST = "ten:host"
 """Names the host itself where `GRAPH_PROXY`, in what comes from another graph, names the way in."""
 NOT_FOUND = "Failed to find destination."
 TERMINATED = "The destination extension has been terminated."
-
-
-class Nowhere:
-    """Stands where no receiver is: commands are answered with ERROR, data is dropped and counted."""
-
-    is_near = False
-
-    def __init__(self, detail: str) -> None:
-        self._detail = detail
-        self.data_line = Outlet("nowhere", self._take)
-
-    def _take(self, msg: Msg) -> str:
-        before = sum(self.data_line.dropped.values())
-        if before % 1_000 == 0:
-            place = "%s: %s %r goes nowhere: %s (%d times)"
-            logger.warning(place, msg._src, msg.kind, msg.name, self._detail, before + 1)
-        return nobody(msg)
-
-    def take_cmd(self, cmd: Cmd, path: Any, result_conversion: Conversion | None) -> None:
-        """Answer at once."""
-        path.answer(StatusCode.ERROR, self._detail)
 
 
 class Directory:
@@ -83,10 +62,6 @@ class Directory:
             return Nowhere(f"The extension[{name}] is invalid.")
         return self._missing
 
-    def app(self, uri: str, extension: str | None) -> Receiver:
-        """Something in another app."""
-        return Nowhere(f"Could not find suitable remote based on uri: {uri}")
-
     def resolve(self, sender: Endpoint, msg: Msg, routes: Routes) -> Sequence[Hop]:
         """The destinations that `msg` names, corrected as the original corrects them, as hops."""
         if sender.redirect and msg.is_plain:
@@ -115,8 +90,8 @@ class Directory:
 
     def _hop(self, sender: Endpoint, msg: Msg, dest: Loc, routes: Routes) -> Hop:
         engine = self._engine
-        if dest.app_uri and dest.app_uri != engine.app.uri:
-            return Hop(self.app(dest.app_uri, dest.extension_name))
+        if dest.app_uri and not engine.app.is_here(dest.app_uri):
+            return Hop(engine.boundary.receiver(dest))
         if msg.type in (MsgType.START_GRAPH, MsgType.STOP_GRAPH, MsgType.CLOSE_APP):
             return Hop(_OfApp(engine))
         if dest.graph_id is None and dest.extension_name is None:

@@ -12,9 +12,18 @@ from uuid import uuid4
 import attrs
 import trio
 
-from ..errors import AddonNotFound, ConfigError, EngineClosed, GraphError, Problem
+from ..errors import (
+    AddonNotFound,
+    ConfigError,
+    ConnectFailed,
+    EngineClosed,
+    GraphError,
+    Problem,
+    TenError,
+)
 from ..graphs import GRAPH_PROXY, Edge, FlatGraph, FlatNode, RouteManager
 from ..messages import Loc, StatusCode
+from .boundary import boundary_of
 from .closing import Closing
 from .current import NOTHING, current
 from .directory import HOST, NOT_FOUND, Directory
@@ -32,11 +41,14 @@ from .settings import Settings
 from .supervision import blame
 
 if TYPE_CHECKING:
+    from ..graphs import Conversion
     from ..messages import Cmd, Msg, TriggerLifeCycle
     from .app import App
+    from .boundary import EngineBoundary
     from .extension import Extension
     from .host import Outside
     from .limits import Limits
+    from .lines import Line
     from .loops import Loop
 
 logger = logging.getLogger("ten_trio.runtime")
@@ -61,6 +73,7 @@ class EngineCore:
         sync_stop_before_deinit: bool = False,
         on_failure: Callable[[], object] | None = None,
         starter: Loc | None = None,
+        long_running: bool = False,
         redirects: Mapping[str, str] | None = None,
     ) -> None:
         self.app = app
@@ -88,6 +101,8 @@ class EngineCore:
         """Whether no block waits for it, so that somebody else has to tell how it ended."""
         self.closing = False
         self.close_reason = ""
+        self.opened = Flag()
+        """Whether it has tasks: set as soon as `run` has begun."""
         self.created = Flag()
         self.is_created = False
         """Whether all its extensions could be made."""
@@ -101,7 +116,13 @@ class EngineCore:
         self._sync_stop = sync_stop_before_deinit
         self._on_failure = on_failure
         self.starter = starter
-        """The extension, of another graph, that started this one: what is exposed goes there."""
+        """Who started this graph, if not the host: an extension of another graph, an app, or a client.
+        What is exposed goes there."""
+        self.long_running = long_running
+        """Whether it goes on without the app or the client that it has lost."""
+        self.inward: dict[tuple[str, str, str, str, str], Conversion] = {}
+        """What is to be converted of what comes from other apps: by app, extension, kind, name, dest."""
+        self.boundary: EngineBoundary = boundary_of(app, self)
         self.on_closing: Callable[[], object] | None = None
         self.close_duration: float | None = None
         self._closing = Closing(self)
@@ -128,6 +149,7 @@ class EngineCore:
             with trio.CancelScope(shield=True):
                 async with trio.open_nursery() as nursery:
                     self.nursery = nursery
+                    self.opened.set()
                     try:
                         await self._create()
                         await self._closing.wanted.wait()
@@ -138,6 +160,7 @@ class EngineCore:
                             await self._close()
                     nursery.cancel_scope.cancel("the graph is closed")
         finally:
+            self.opened.set()
             self.created.set()
             self._all_started.set()
             self.closed.set()
@@ -147,7 +170,13 @@ class EngineCore:
         """Every extension of the graph, also after one has failed; then all begin to live."""
         failures: list[Exception] = []
         with self._creation:
-            for node in self.graph.nodes:
+            try:
+                await self.boundary.join()
+            except TenError as error:
+                self.fail(error)
+                self._creation.cancel("the graph can't be started in all of its apps")
+                await trio.lowlevel.checkpoint()
+            for node in self.local_nodes:
                 try:
                     self._place(node, *await self._make(node))
                 except Exception as error:  # noqa: BLE001 - addons are user code; Cancelled isn't one
@@ -159,11 +188,17 @@ class EngineCore:
         for life in self.lives.values():
             self.start_soon(life.run)
         self.life_ready()
-        self.is_created = len(self.instances) == len(self.graph.nodes)
+        self.is_created = len(self.instances) == len(self.local_nodes)
         self.created.set()
         early, self._early = self._early, []
         for action in early:
             action()
+
+    @property
+    def local_nodes(self) -> tuple[FlatNode, ...]:
+        """The extensions of this app."""
+        is_here = self.app.is_here
+        return tuple(node for node in self.graph.nodes if not node.app or is_here(node.app))
 
     def _place(
         self, node: FlatNode, extension: Extension, settings: Settings, metadata: Metadata
@@ -207,6 +242,34 @@ class EngineCore:
 
     # Starting ---------------------------------------------------------------------------------
 
+    def tell_starter(self, msg: Msg) -> str | None:
+        """Data for whoever started this graph; why it was dropped, if it was."""
+        dest = self._starter_place()
+        if self.app.is_here(dest.app_uri or ""):
+            return self.app.forward_data(dest, msg, self)
+        msg._line = line = self.boundary.receiver(dest).data_line
+        if line.count >= line.hard and not line.owner.make_room(line):
+            return "overflow"
+        line.count += 1
+        line.put(msg)
+        return None
+
+    def ask_starter(self, cmd: Cmd, path: Any) -> None:
+        """A command for whoever started this graph."""
+        dest = self._starter_place()
+        if self.app.is_here(dest.app_uri or ""):
+            self.app.forward_cmd(dest, cmd, path, self)
+        else:
+            self.boundary.receiver(dest).take_cmd(cmd, path, None)
+
+    def _starter_place(self) -> Loc:
+        starter = self.starter
+        assert starter is not None
+        if starter.graph_id == self.graph_id and starter.extension_name is None:
+            # Another app's part of this very graph: its host, or whoever started that.
+            return Loc(starter.app_uri, starter.graph_id, HOST)
+        return starter
+
     def life_ready(self) -> None:
         """An extension has come back from `on_start`, or waits to be triggered, or is over."""
         if all(life.ready.is_set() for life in self.lives.values()):
@@ -229,7 +292,8 @@ class EngineCore:
         self.failures.append(error)
         # What ten_trio itself finds wrong with a graph is told by its message: no line of its own
         # code would help.  And where a block is open, the error itself comes out of it.
-        if isinstance(error, AddonNotFound | ConfigError | GraphError) or not self.is_unattended:
+        ours = AddonNotFound | ConfigError | ConnectFailed | GraphError
+        if isinstance(error, ours) or not self.is_unattended:
             what = f"{type(error).__name__}: {error}"
             told = "; ".join([what, *getattr(error, "__notes__", ())])
             logger.error("graph %s fails: %s", self.title, told)
@@ -271,7 +335,16 @@ class EngineCore:
             return
         hops = self._admitted(extension, cmd, self.host.cmd_routes)
         if len(hops) == 1:
-            hops[0].receiver.take_cmd(cmd, path, hops[0].result_conversion)
+            hop = hops[0]
+            if hop.conversion is not None and cmd.is_plain:
+                try:
+                    converted = hop.conversion.apply(cmd)
+                except TenError as error:
+                    path.answer(StatusCode.ERROR, str(error))
+                    return
+                converted._src, converted._id = cmd._src, path.id
+                cmd = converted
+            hop.receiver.take_cmd(cmd, path, hop.result_conversion)
         elif hops:
             # Exposed by several: it goes to all of them, as one of the host's own would.
             cmd._dests = ()
@@ -279,21 +352,38 @@ class EngineCore:
         else:
             path.answer(StatusCode.ERROR, NOT_FOUND)
 
-    def admit_data(self, extension: str | None, msg: Msg) -> None:
-        """Data or a frame from another graph."""
+    def admit_data(self, extension: str | None, msg: Msg) -> Line | None:
+        """Data or a frame from another graph or app; a line that is over its bound now, if one is."""
+        full = None
         for hop in self._admitted(extension, msg, self.host.flow_routes[msg.kind]):
             shell = msg._shell()
+            if hop.conversion is not None:
+                try:
+                    shell = hop.conversion.apply(shell)
+                    shell._src = msg._src
+                except TenError as error:
+                    hop.line.drop("conversion")
+                    logger.warning("%s: %r from %s dropped: %s", self.loc, msg, msg._src, error)
+                    continue
             shell._line = line = hop.line
             if line.count >= line.hard and not line.owner.make_room(line):
                 continue
             line.count += 1
+            if line.count > line.cap:
+                full = line
             line.put(shell)
+        return full
 
     def _admitted(self, extension: str | None, msg: Msg, exposed: Routes) -> Sequence[Hop]:
         if extension == HOST:
             return (Hop(self.host),)
         if extension and extension != GRAPH_PROXY:
-            return (Hop(self.directory.extension(extension)),)
+            conversion = None
+            if self.inward:
+                src = msg._src
+                key = (src.app_uri, src.extension_name, msg.kind, msg.name, extension)
+                conversion = self.inward.get(key)  # type: ignore[arg-type]
+            return (Hop(self.directory.extension(extension), conversion),)
         return exposed.get(msg.name, ())
 
     # Changing a running graph -----------------------------------------------------------------
@@ -412,6 +502,7 @@ class EngineCore:
             self.close_reason = reason
             self._closing.begin(self.grace)
             self._creation.cancel("the graph closes")
+            self.boundary.begin_close()
             logger.debug("graph %s closes: %s", self.title, reason)
             if self.on_closing is not None:
                 self.on_closing()

@@ -63,7 +63,7 @@ class Outside(Endpoint):
     def take_data(self, msg: Msg) -> str | None:
         """Data that the graph exposes; why it was dropped, if it was."""
         if self.engine.starter is not None:
-            return self.engine.app.forward_data(self.engine.starter, msg, self.engine)
+            return self.engine.tell_starter(msg)
         wanted = [sub for sub in self.subscriptions if sub.wants(msg)]
         if not wanted:
             return "host: not subscribed"
@@ -73,7 +73,7 @@ class Outside(Endpoint):
     def take_cmd(self, cmd: Cmd, path: Any, result_conversion: Conversion | None) -> None:
         """A command that the graph exposes, or that names the proxy."""
         if self.engine.starter is not None:
-            self.engine.app.forward_cmd(self.engine.starter, cmd, path, self.engine)
+            self.engine.ask_starter(cmd, path)
             return
         wanted = next((sub for sub in self.subscriptions if sub.wants(cmd)), None)
         if wanted is None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from ..messages import StatusCode
 from .lines import NOTHING_DROPPED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ..messages import Msg
+    from ..graphs import Conversion
+    from ..messages import Cmd, Msg
+
+logger = logging.getLogger("ten_trio.runtime")
 
 
 class Outlet:
@@ -41,3 +46,24 @@ class Outlet:
 def nobody(msg: Msg) -> str:
     """For an outlet that leads nowhere."""
     return "no destination"
+
+
+class Nowhere:
+    """Stands where no receiver is: commands are answered with ERROR, data is dropped and counted."""
+
+    is_near = False
+
+    def __init__(self, detail: str) -> None:
+        self._detail = detail
+        self.data_line = Outlet("nowhere", self._take)
+
+    def _take(self, msg: Msg) -> str:
+        before = sum(self.data_line.dropped.values())
+        if before % 1_000 == 0:
+            place = "%s: %s %r goes nowhere: %s (%d times)"
+            logger.warning(place, msg._src, msg.kind, msg.name, self._detail, before + 1)
+        return nobody(msg)
+
+    def take_cmd(self, cmd: Cmd, path: Any, result_conversion: Conversion | None) -> None:
+        """Answer at once."""
+        path.answer(StatusCode.ERROR, self._detail)

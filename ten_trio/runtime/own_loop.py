@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..messages import Cmd, CmdResult, Loc, Msg, Properties
     from .addons import AppAddons
     from .app import App
+    from .lines import Line
     from .metadata import MetadataStore
     from .report import ShutdownReport
 
@@ -94,6 +95,8 @@ class AppLink:
         self._link = link
         self._here = here
         self.uri: str = app.uri
+        self.is_here = app.is_here
+        self.network = app.network
         self.base_dir: Path | None = app.base_dir
         self.addons: AppAddons = app.addons
         self.metadata: MetadataStore = app.metadata
@@ -136,11 +139,13 @@ class CoreLink:
         name: str,
         on_failure: Callable[[], object] | None,
         starter: Loc | None = None,
+        long_running: bool = False,
         **options: Any,
     ) -> None:
         self._app = app
         self._graph = graph
         self.starter = starter
+        self.long_running = long_running
         self._options = options
         self._on_failure = on_failure
         self.graph_id = graph_id
@@ -185,6 +190,9 @@ class CoreLink:
             self.closing = True
             for event in (self.created, self.started, self.closed):
                 event.set()
+            early, self._early = self._early, []
+            for action in early:
+                action()
             self._app.engine_closed(self)
 
     async def _main(self) -> None:
@@ -199,6 +207,7 @@ class CoreLink:
             graph_id=self.graph_id,
             name=self.graph_name,
             starter=self.starter,
+            long_running=self.long_running,
             on_failure=lambda: app_loop.post(self._failed, list(core.failures)),
             **self._options,
         )
@@ -228,12 +237,14 @@ class CoreLink:
         self.closing = True
         self.close_reason = reason
 
-    def post(self, action: Callable[[], object]) -> None:
-        """Do it in the engine's loop, as soon as there is one."""
-        if self._ready:
-            self.loop.post(action)
-        else:
-            self._early.append(lambda: self.loop.post(action))
+    def post(
+        self, action: Callable[[], object], missed: Callable[[], object] | None = None
+    ) -> None:
+        """Do it in the engine's loop, as soon as there is one, or `missed` here if that is over."""
+        if not self._ready and not self.closed.is_set():
+            self._early.append(lambda: self.post(action, missed))
+        elif (not self._ready or not self.loop.post(action)) and missed is not None:
+            missed()
 
     # What the app and the host ask of an engine.
 
@@ -274,6 +285,7 @@ class CoreLink:
         else:
             self._early.append(cross)
 
-    def admit_data(self, extension: str | None, msg: Msg) -> None:
-        """Data or a frame from another graph."""
+    def admit_data(self, extension: str | None, msg: Msg) -> Line | None:
+        """Data or a frame from another graph; whether there is room can't be known here."""
         self.post(lambda: self.core.when_created(lambda: self.core.admit_data(extension, msg)))
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..messages import Loc
 from .endpoint import NO_FLOW, Endpoint, Hop
 
 if TYPE_CHECKING:
@@ -18,21 +19,32 @@ def compile_routes(engine: EngineCore) -> None:
     engine.directory.forget()
     tables: dict[str, _Tables] = {}
     converting: set[str] = set()
+    engine.inward = inward = {}
 
     def add(source: str, kind: str, name: str, hop: Hop) -> None:
         tables.setdefault(source, {}).setdefault(kind, {}).setdefault(name, []).append(hop)
 
     for edge in engine.edges:
-        if not edge.source_app or edge.source_app == engine.app.uri:
+        if not edge.source_app or engine.app.is_here(edge.source_app):
             add(edge.source, edge.kind, edge.name, _hop(engine, edge))
             if edge.conversion is not None:
                 converting.add(edge.source)
+        elif edge.conversion is not None:
+            # A conversion is made where the message arrives.
+            inward[(edge.source_app, edge.source, edge.kind, edge.name, edge.dest)] = (
+                edge.conversion
+            )
     for exposure in engine.graph.exposed:
         kind, _, direction = exposure.type.rpartition("_")
+        here = not exposure.app or engine.app.is_here(exposure.app)
         if direction == "out":
-            add(exposure.extension, kind, exposure.name, Hop(engine.host))
-        else:
+            if here:
+                add(exposure.extension, kind, exposure.name, Hop(engine.host))
+        elif here:
             add("", kind, exposure.name, Hop(engine.directory.extension(exposure.extension)))
+        else:
+            there = Loc(exposure.app, engine.graph_id, exposure.extension)
+            add("", kind, exposure.name, Hop(engine.boundary.receiver(there)))
     for name, endpoint in (*engine.instances.items(), ("", engine.host)):
         endpoint.converts = name in converting
         _install(endpoint, tables.get(name, {}))
@@ -50,6 +62,6 @@ def _install(endpoint: Endpoint, tables: _Tables) -> None:
 
 
 def _hop(engine: EngineCore, edge: Edge) -> Hop:
-    if edge.dest_app and edge.dest_app != engine.app.uri:
-        return Hop(engine.directory.app(edge.dest_app, edge.dest), edge.conversion)
+    if edge.dest_app and not engine.app.is_here(edge.dest_app):
+        return Hop(engine.boundary.receiver(Loc(edge.dest_app, engine.graph_id, edge.dest)))
     return Hop(engine.directory.extension(edge.dest), edge.conversion)

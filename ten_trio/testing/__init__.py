@@ -14,8 +14,14 @@ from .tester import TESTER, ExtensionTester, open_tester, run_extension_test
 
 if TYPE_CHECKING:
     from .given import trio_given
+    from .transports import MakeTransport, check_transport
 
-_LAZY = {"trio_given": "ten_trio.testing.given"}
+_LAZY = {
+    "trio_given": "ten_trio.testing.given",
+    # Not everybody who tests an extension needs the network.
+    "check_transport": "ten_trio.testing.transports",
+    "MakeTransport": "ten_trio.testing.transports",
+}
 
 __all__ = [
     "open_tester",
@@ -25,6 +31,8 @@ __all__ = [
     "NotExpected",
     "TESTER",
     "trio_given",
+    "check_transport",
+    "MakeTransport",
 ]
 
 

@@ -1,0 +1,440 @@
+"""The network of an app: its listeners, and the connections that belong to no graph yet.
+
+A connection is the app's until its first message that needs a graph: then it moves to the engine of
+that graph, with everything that it has read and not delivered, and is never the app's again.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Sequence
+from functools import partial
+from hmac import compare_digest
+from secrets import randbits
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import attrs
+import trio
+
+from ..errors import GraphError, TenError
+from ..graphs import Graph
+from ..messages import CloseApp, Cmd, CmdResult, Loc, StartGraph, StatusCode, StopGraph
+from ..runtime.engine import EngineCore
+from ..runtime.own_loop import CoreLink
+from ..runtime.paths import made_result, new_id
+from .bridge import Bridge
+from .codec import WireMsg
+from .connecting import Connector, options_of
+from .connection import Connection, Migration, Role
+from .dialects import SUBPROTOCOLS
+from .peer import TOKEN
+from .protocols import Protocols, WireProtocol
+from .remotes import Remotes, remotes_of
+from .settings import NetworkSettings
+from .transport import HandshakeError, Knock, Listener, Transport
+
+if TYPE_CHECKING:
+    from ..runtime.app import App
+
+logger = logging.getLogger("ten_trio.network")
+
+NOT_FOUND: Final = "Graph not found."
+_BUSY: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+Core = EngineCore | CoreLink
+
+
+class _Target(NamedTuple):
+    """Where a connection moves, and the message that made it."""
+
+    core: Core
+    first: WireMsg
+    starts: bool
+
+
+class AppNetwork:
+    """The boundary of one app. Lives in the app's loop."""
+
+    def __init__(
+        self,
+        app: App,
+        nursery: trio.Nursery,
+        settings: NetworkSettings,
+        protocols: Protocols,
+        listen: Sequence[str],
+    ) -> None:
+        self.settings = settings
+        self.protocols = protocols
+        self.connections = 0
+        """How many are open, orphans and others."""
+        self.refused = 0
+        self._app = app
+        self._nursery = nursery
+        self._listen = listen
+        self._listeners: list[Listener] = []
+        self._accepting = trio.CancelScope()
+        self._orphans: dict[Connection, None] = {}
+        self._no_orphans = trio.Event()
+        self._closing = False
+
+    # For the app ------------------------------------------------------------------------------
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether anybody can come in."""
+        return bool(self._listeners)
+
+    def for_engine(self, core: EngineCore) -> Remotes:
+        """The boundary of a graph, made in its own loop."""
+        return Remotes(core, self.settings, Connector(self.settings, self.protocols), core.app.uri)
+
+    async def open(self) -> None:
+        """Begin to listen. Raises `OSError`, `ConfigError`."""
+        options = options_of(self.settings, SUBPROTOCOLS)
+        opened: list[tuple[Listener, WireProtocol, Transport]] = []
+        uris = []
+        try:
+            for uri in self._listen:
+                protocol, address = self.protocols.find(uri)
+                transport = protocol.transport(address, options)
+                listeners = await transport.listen(address, options)
+                opened += [(listener, protocol, transport) for listener in listeners]
+                if address.port == 0:
+                    chosen = attrs.evolve(address, port=listeners[0].address.port)
+                    uri = str(chosen)
+                uris.append(uri)
+        except BaseException:
+            with trio.CancelScope(shield=True):  # closing a listener waits for nothing
+                for listener, _, _ in opened:
+                    await listener.aclose()
+            raise
+        if not uris:
+            return
+        self._app.listens_at(uris)
+        self._nursery.start_soon(self._accept_all, opened)
+        self._listeners = [listener for listener, _, _ in opened]
+        logger.info("listening at %s", ", ".join(uris))
+
+    async def _accept_all(self, opened: list[tuple[Listener, WireProtocol, Transport]]) -> None:
+        try:
+            with self._accepting:
+                async with trio.open_nursery() as nursery:
+                    for listener, protocol, transport in opened:
+                        nursery.start_soon(self._accept, listener, protocol, transport)
+        finally:
+            self._listeners = []
+            with trio.move_on_after(self.settings.close_timeout, shield=True):
+                for listener, _, _ in opened:
+                    await listener.aclose()
+
+    async def _accept(
+        self, listener: Listener, protocol: WireProtocol, transport: Transport
+    ) -> None:
+        while True:
+            try:
+                knock = await listener.accept()
+            except OSError as error:
+                # Out of file descriptors or memory: others have to go first. Anything else is the
+                # fault of one who has connected, and is gone again.
+                logger.error("%s: %s", listener.address, error)
+                await trio.sleep(0.1 if error.errno in _BUSY else 0)
+                continue
+            if self.connections >= self.settings.connections:
+                self.refused += 1
+                if self.refused % 1_000 == 1:
+                    logger.warning(
+                        "%s: refused %s: %d connections are open (%d times)",
+                        listener.address, knock.peer, self.connections, self.refused,
+                    )  # fmt: skip
+                self._nursery.start_soon(knock.refuse)
+            else:
+                self.connections += 1
+                self._nursery.start_soon(self._serve, knock, protocol, transport)
+
+    def begin_close(self) -> None:
+        """Let nobody in any more."""
+        self._closing = True
+        self._accepting.cancel("the app closes")
+        # They stay for the answers that they wait for.
+
+    async def close(self) -> None:
+        """Close what is left."""
+        self.begin_close()
+        for connection in tuple(self._orphans):
+            connection.close("the app closes")
+        if self._orphans:
+            await self._no_orphans.wait()
+
+    # Connections ------------------------------------------------------------------------------
+
+    async def _serve(self, knock: Knock, protocol: WireProtocol, transport: Transport) -> None:
+        """One connection, from its first byte to where it belongs."""
+        moved = False
+        try:
+            async with trio.open_nursery() as own:
+                connection = await self._open(knock, protocol, own)
+                if connection is not None:
+                    target = await self._orphan(connection)
+                    if target is not None:
+                        moved = await self._move(connection, target, transport)
+                own.cancel_scope.cancel("the connection is closed")
+        except Exception:
+            # A fault of ours, or of a transport: it costs this connection and no other.
+            logger.exception("connection with %s", knock.peer)
+        finally:
+            if not moved:
+                self.connections -= 1
+
+    async def _open(
+        self, knock: Knock, protocol: WireProtocol, nursery: trio.Nursery
+    ) -> Connection | None:
+        try:
+            with trio.fail_after(self.settings.handshake_timeout):
+                wire = await knock.open(nursery)
+        except (HandshakeError, trio.TooSlowError) as error:
+            why = error if isinstance(error, HandshakeError) else "too slow a handshake"
+            logger.info("connection with %s: %s", knock.peer, why)
+            return None
+        dialect = protocol.dialect(self.settings.codec, wire)
+        return Connection(wire, dialect, self.settings, Role.IN_INTERNAL)
+
+    async def _orphan(self, connection: Connection) -> _Target | None:
+        """Read until the connection has found its graph, or is closed."""
+        self._orphans[connection] = None
+        orphan = _Orphan(self, self._app, connection)
+        try:
+            with orphan.patience:
+                await connection.run(orphan.receive)
+            if orphan.patience.cancelled_caught:
+                logger.info("connection with %s: no message in time", connection.wire.peer)
+        finally:
+            del self._orphans[connection]
+            if not self._orphans:
+                self._no_orphans.set()
+                self._no_orphans = trio.Event()
+        return orphan.target if connection.is_open else None
+
+    async def _move(self, connection: Connection, target: _Target, transport: Transport) -> bool:
+        """Let the engine have the connection; whether nothing of it stays here."""
+        connection.migration = Migration.DONE
+        core, wire = target.core, connection.wire
+        is_app = connection.role is Role.IN_INTERNAL
+        ended = trio.Event()
+        if isinstance(core, EngineCore):
+            await core.opened.wait()
+            connection.on_end = self._gone if wire.movable else ended.set
+            remotes = remotes_of(core)
+            remote = remotes.accept(connection, is_app, target.starts)
+            remote.receive(target.first)
+            core.start_soon(remotes.serve, remote, connection)
+            if wire.movable:
+                return True
+        elif wire.movable:
+            parked = wire.detach()
+            here = self._app.loop
+            connection.on_end = partial(here.post, self._gone)
+
+            def arrive() -> None:
+                connection.wire = transport.adopt(parked)
+                remotes = remotes_of(core.core)
+                remote = remotes.accept(connection, is_app, target.starts)
+                remote.receive(target.first)
+                core.core.start_soon(remotes.serve, remote, connection)
+
+            def missed() -> None:
+                parked.discard()
+                here.post(self._gone)
+
+            core.post(arrive, missed)
+            return True
+        else:
+            bridge = Bridge(connection, self._app.loop, core, is_app, target.starts)
+            bridge.receive(target.first)
+            with trio.CancelScope(shield=True):  # the engine closes it, and is bounded itself
+                await connection.run(bridge.receive, bridge.pace)
+            bridge.lost()
+            return False
+        # What reads the wire lives in a nursery of this task: it stays for as long as the wire.
+        with trio.CancelScope(shield=True):
+            await ended.wait()
+        return False
+
+    def _gone(self) -> None:
+        self.connections -= 1
+
+
+class _Orphan:
+    """A connection that belongs to the app: takes its messages one by one, until it knows the graph."""
+
+    def __init__(self, network: AppNetwork, app: App, connection: Connection) -> None:
+        self._network = network
+        self._settings = network.settings
+        self._app = app
+        self._connection = connection
+        self._authorized = False
+        self.target: _Target | None = None
+        self.patience = trio.CancelScope(
+            deadline=trio.current_time() + self._settings.first_message_timeout
+        )
+
+    def receive(self, wire: WireMsg) -> bool:
+        """One message; True if the connection has to move because of it."""
+        connection = self._connection
+        self.patience.deadline = trio.current_time() + self._settings.first_message_timeout
+        connection.migration = Migration.FIRST_MSG
+        if not self._may_speak(wire):
+            self._refuse(wire, "not authorized: a token has to be shown")
+            connection.close("not authorized")
+            return False
+        self._identify(wire)
+        if self._network._closing:
+            self._refuse(wire, "closing: the app")
+        elif isinstance(wire.msg, StartGraph):
+            self._start(wire, wire.msg)
+        elif isinstance(wire.msg, Cmd):
+            self._command(wire, wire.msg)
+        else:
+            self._go_to(wire)
+        if self.target is None:
+            # On to the next: perhaps that finds its graph.
+            connection.migration = Migration.INIT
+        return self.target is not None
+
+    def _may_speak(self, wire: WireMsg) -> bool:
+        token = self._settings.token
+        if not token or self._authorized:
+            return True
+        shown = wire.msg._props.get(TOKEN, "")
+        known = self._connection.wire.credentials.token
+        for given in (shown, known):
+            if isinstance(given, str) and compare_digest(given.encode(), token.encode()):
+                self._authorized = True
+        return self._authorized
+
+    def _identify(self, wire: WireMsg) -> None:
+        connection = self._connection
+        credentials = connection.wire.credentials
+        connection.trusted = (
+            self._authorized or bool(credentials.certificate) or connection.wire.is_local
+        )
+        if TOKEN in wire.msg._props:
+            props = wire.msg._props
+            wire.msg._props = {key: value for key, value in props.items() if key != TOKEN}
+        src = wire.msg._src.app_uri or ""
+        if wire.cmd_id and src and not self._app.is_here(src):
+            connection.role, connection.uri = Role.IN_INTERNAL, src
+        elif connection.role is not Role.IN_EXTERNAL:
+            connection.role, connection.uri = Role.IN_EXTERNAL, f"{randbits(128):032x}"
+
+    def _reply(self, wire: WireMsg) -> OrphanReply:
+        return OrphanReply(self._connection, wire)
+
+    def _refuse(self, wire: WireMsg, detail: str) -> None:
+        if isinstance(wire.msg, Cmd):
+            self._reply(wire).answer(StatusCode.ERROR, detail)
+        else:
+            logger.warning("%s from %s dropped: %s", wire.msg, self._connection.wire.peer, detail)
+
+    def _command(self, wire: WireMsg, cmd: Cmd) -> None:
+        """stop_graph and close_app are the app's; everything else is for a graph."""
+        if not isinstance(cmd, StopGraph | CloseApp):
+            self._go_to(wire)
+            return
+        allowed = self._connection.trusted
+        if isinstance(cmd, CloseApp) and self._settings.close_app is not None:
+            allowed = self._settings.close_app
+        if allowed:
+            self._app.take_cmd(cmd, self._reply(wire), None)
+        else:
+            self._refuse(wire, f"not allowed: {cmd.name} from outside")
+
+    def _go_to(self, wire: WireMsg) -> None:
+        """To the graph that the message names."""
+        name = next((dest.graph_id for dest in wire.msg._dests if dest.graph_id), "")
+        core = self._app._graph_for(name) if name else None
+        if core is None:
+            self._refuse(wire, NOT_FOUND)
+        elif core.closing:
+            self._refuse(wire, core.closed_detail())
+        else:
+            self.target = _Target(core, wire, False)
+
+    def _start(self, wire: WireMsg, cmd: StartGraph) -> None:
+        app = self._app
+        graph_id = next((dest.graph_id for dest in cmd._dests if dest.graph_id), None)
+        core = app.engines.get(graph_id) if graph_id else None
+        if core is not None and self._connection.role is Role.IN_INTERNAL:
+            # Another app's part of this graph has come in.
+            self.target = _Target(core, wire, False)
+            return
+        try:
+            self._check_start(cmd)
+            origin, cmd._src = (
+                cmd._src,
+                Loc(self._connection.uri, cmd._src.graph_id, cmd._src.extension_name),
+            )
+            core = app.graph_for(cmd, graph_id)
+            cmd._src = origin
+        except (TenError, ExceptionGroup, OSError) as error:
+            self._refuse(wire, str(error))
+            return
+        app.run_in_background(core)
+        self.target = _Target(core, wire, True)
+
+    def _check_start(self, cmd: StartGraph) -> None:
+        """Raises `GraphError` if this graph may not be started from outside."""
+        settings = self._settings
+        allowed = settings.start_graphs or ("any" if self._connection.trusted else "predefined")
+        if allowed == "none":
+            raise GraphError("not allowed: start_graph from outside")
+        if allowed == "predefined" and not cmd.predefined_graph_name:
+            raise GraphError("not allowed: only predefined graphs may be started from outside")
+        started = sum(
+            core.starter is not None and not self._app.is_here(core.starter.app_uri or "")
+            for core in self._app.engines.values()
+        )
+        if started >= settings.graphs:
+            raise GraphError(f"busy: {started} graphs have been started from outside")
+        if settings.outside_addons is not None and not cmd.predefined_graph_name:
+            self._check_addons(cmd, settings.outside_addons)
+
+    def _check_addons(self, cmd: StartGraph, allowed: Sequence[str]) -> None:
+        if cmd.graph is None:
+            cmd.graph = Graph.from_json(cmd.graph_json or "{}")
+        flat = self._app._compiled.flat(cmd.graph)
+        for node in flat.nodes:
+            if node.app and not self._app.is_here(node.app):
+                continue
+            if node.addon not in allowed:
+                raise GraphError(f"not allowed: addon {node.addon!r} in a graph from outside")
+
+
+class OrphanReply:
+    """The caller's side of a command that the app itself answers; see `runtime.paths.Reply`."""
+
+    def __init__(self, connection: Connection, wire: WireMsg) -> None:
+        self.id = new_id()
+        cmd: Any = wire.msg
+        self.cmd_name: str = cmd.name
+        self.in_path: Any = None
+        self.closed = False
+        self._connection = connection
+        self._wire = wire
+        self._cmd = cmd
+
+    def give(self, result: CmdResult) -> None:
+        """Send a result home."""
+        result.seq_id = self._cmd.seq_id
+        result.original_cmd_name = self._cmd.name
+        result.original_cmd_type = self._cmd.type
+        result.is_completed = result.is_final
+        result._dests = () if self._cmd._src == Loc() else (self._cmd._src,)
+        self._connection.send(WireMsg(result, self._wire.cmd_id))
+
+    def answer(self, status: StatusCode, detail: str, **properties: object) -> None:
+        """Send the runtime's own final result home."""
+        self.give(made_result(status, detail, **properties))
+
+
+__all__ = ["AppNetwork"]
