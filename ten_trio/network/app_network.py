@@ -19,6 +19,7 @@ import trio
 
 from ..errors import GraphError, TenError
 from ..graphs import Graph
+from ..graphs.loading import read_graph, write_graph
 from ..messages import CloseApp, Cmd, CmdResult, Loc, StartGraph, StatusCode, StopGraph
 from ..runtime.engine import EngineCore
 from ..runtime.own_loop import CoreLink
@@ -30,7 +31,7 @@ from .connection import Connection, Migration, Role
 from .dialects import SUBPROTOCOLS
 from .peer import TOKEN
 from .protocols import Protocols, WireProtocol
-from .remotes import Remotes, remotes_of
+from .remotes import OURS, Remotes, remotes_of
 from .settings import NetworkSettings
 from .transport import HandshakeError, Knock, Listener, Transport
 
@@ -96,6 +97,9 @@ class AppNetwork:
         uris = []
         try:
             for uri in self._listen:
+                if uri.startswith("client:"):
+                    uris.append(uri)  # the name of an app that nobody connects to
+                    continue
                 protocol, address = self.protocols.find(uri)
                 transport = protocol.transport(address, options)
                 listeners = await transport.listen(address, options)
@@ -112,6 +116,8 @@ class AppNetwork:
         if not uris:
             return
         self._app.listens_at(uris)
+        if not opened:
+            return
         self._nursery.start_soon(self._accept_all, opened)
         self._listeners = [listener for listener, _, _ in opened]
         logger.info("listening at %s", ", ".join(uris))
@@ -369,6 +375,7 @@ class _Orphan:
             self.target = _Target(core, wire, False)
             return
         try:
+            _add_exposed(cmd)
             self._check_start(cmd)
             origin, cmd._src = (
                 cmd._src,
@@ -408,6 +415,14 @@ class _Orphan:
                 continue
             if node.addon not in allowed:
                 raise GraphError(f"not allowed: addon {node.addon!r} in a graph from outside")
+
+
+def _add_exposed(cmd: StartGraph) -> None:
+    """Take what another app's graph exposes from where that app has said it; see `Remotes`."""
+    ours = cmd._props.get(OURS)
+    exposed = ours.get("exposed_messages") if isinstance(ours, dict) else None
+    if exposed and isinstance(cmd.graph, Graph):
+        cmd.graph = read_graph({**write_graph(cmd.graph), "exposed_messages": exposed})
 
 
 class OrphanReply:

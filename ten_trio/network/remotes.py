@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from ..errors import ConnectFailed, TenError
+from ..graphs.loading import write_graph
 from ..messages import CloseApp, Cmd, Loc, Msg, StartGraph, StatusCode, StopGraph
 from ..runtime.app import failure_data
 from ..runtime.calls import DISCARD, Call
@@ -30,7 +31,7 @@ logger = logging.getLogger("ten_trio.network")
 
 OURS: Final = "ten_trio"
 """The property by which an app says, on start_graph and its result, that it is one of us."""
-VERSION: Final = "1"
+VERSION: Final = 1
 DUPLICATE: Final = "==duplicate=="
 BUILT: Final = "Receive a start_graph cmd after graph is built."
 
@@ -235,9 +236,14 @@ class Remotes:
     async def _introduce(self, remote: Remote, connection: Connection, answer: Answer) -> None:
         uri = remote.uri
         core = self.core
+        graph = core.graph.to_graph()
+        # Said in this way since nobody minds a property; the other app may be no one of us.
+        ours: dict[str, Any] = {"version": VERSION}
+        if exposed := write_graph(graph).get("exposed_messages"):
+            ours["exposed_messages"] = exposed
         cmd = StartGraph(
-            {OURS: VERSION},
-            graph=core.graph.to_graph(),
+            {OURS: ours},
+            graph=graph,
             long_running_mode=core.long_running,
             dest=Loc(uri, core.graph_id, None),
         )
@@ -284,10 +290,10 @@ class Remotes:
     def start_graph(self, remote: Remote, cmd: StartGraph, path: Any) -> None:
         """A start_graph that has come by a connection of this graph's: its own, or another app's."""
         core = self.core
-        ours = {}
+        ours: dict[str, Any] = {}
         if OURS in cmd._props:
             remote.link.extended = True
-            ours = {OURS: VERSION}
+            ours = {OURS: {"version": VERSION}}
         if self._starting is remote:
             self._starting = None
             core.when_created(lambda: self._answer_start(path, ours))
@@ -306,7 +312,7 @@ class Remotes:
         self._remotes[remote.uri] = remote
         path.answer(StatusCode.OK, "", graph_id=core.graph_id, **ours)
 
-    def _answer_start(self, path: Any, ours: dict[str, str]) -> None:
+    def _answer_start(self, path: Any, ours: dict[str, Any]) -> None:
         core = self.core
         if core.is_created and not core.closing:
             path.answer(StatusCode.OK, "", graph_id=core.graph_id, **ours)

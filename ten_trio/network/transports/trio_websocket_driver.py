@@ -56,6 +56,8 @@ class TrioWebSocketSession:
 class TrioWebSocketDriver:
     """Speaks WebSocket by trio-websocket."""
 
+    notices_end = False
+
     async def accept(
         self, nursery: trio.Nursery, carrier: Carrier, options: TransportOptions
     ) -> tuple[Session, Request]:

@@ -118,8 +118,11 @@ class Request:
 class Driver(Protocol):
     """A library that speaks WebSocket on a stream. Its tasks run in the nursery that it gets.
 
-    Either call may wait for ever if the stream ends, and may raise anything: see `WebSocketWire`.
+    Either call may raise anything: see `WebSocketWire`.
     """
+
+    notices_end: bool
+    """Whether either call returns if the stream ends, rather than wait for ever."""
 
     async def accept(
         self, nursery: trio.Nursery, carrier: Carrier, options: TransportOptions
@@ -350,7 +353,8 @@ class WebSocketWire(OpenWire):
                 await self._carrier.ended.wait()
                 waiting.cancel("the other end has gone")
 
-            nursery.start_soon(notice_end)
+            if not driver.notices_end:
+                nursery.start_soon(notice_end)
             try:
                 if asked is None:
                     session, request = await driver.accept(nursery, self._carrier, self._options)

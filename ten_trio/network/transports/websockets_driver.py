@@ -71,6 +71,8 @@ class WebSocketsSession:
 class WebSocketsDriver:
     """Speaks WebSocket by websockets."""
 
+    notices_end = True
+
     async def accept(
         self, nursery: trio.Nursery, carrier: Carrier, options: TransportOptions
     ) -> tuple[Session, Request]:
