@@ -205,7 +205,8 @@ class Writer {
     else if (!Number.isSafeInteger(value)) throw new CodecError(`${value} is no whole number`);
     if (value >= -32 && value < 0x80) return this.put(Number(value) & 0xff);
     // The narrowest of 8, 16, 32 and 64 bits.
-    const width = [8, 16, 32].findIndex((bits) => (value >= 0 ? value < 2 ** bits : value >= -(2 ** (bits - 1))));
+    const fits = (bits) => (value >= 0 ? value < 2 ** bits : value >= -(2 ** (bits - 1)));
+    const width = [8, 16, 32].findIndex(fits);
     this.put((value >= 0 ? 0xcc : 0xd0) + (width < 0 ? 3 : width), value);
   }
 
@@ -561,8 +562,8 @@ class Results {
 
 /**
  * Open a connection. `token`: what the app asks for; `json`: nothing but text frames; `WebSocket`: a
- * class in place of the global one; `maxBuffered`: bytes that may wait to be sent before commands fail and
- * data is dropped; `maxAudioBuffered`: the same for audio, by default a second of 16 kHz mono.
+ * class in place of the global one; `maxBuffered`: bytes that may wait to be sent before commands
+ * fail and data is dropped; `maxAudioBuffered`: the same for audio, by default a second of 16 kHz mono.
  * Rejects with ConnectionClosed.
  */
 export function connect(url, options = {}) {
@@ -592,8 +593,9 @@ export class Client {
   onVideoFrame = null;
   /** Called with what a handler has thrown, or with a CodecError that ends the connection. */
   onError = (error) => console.error(error);
-  /** How many were not sent because too much was waiting, and received without anybody to handle them. */
+  /** How many were not sent: too much was waiting, or the connection was closed. */
   dropped = { data: 0, audio_frame: 0, video_frame: 0 };
+  /** How many were received that nobody handles. */
   unhandled = 0;
   /** The id of the graph that this connection belongs to, or "". */
   graphId = "";
@@ -640,9 +642,9 @@ export class Client {
   }
 
   /**
-   * Send a command, and return its final result. Without `dest` it goes where the graph's exposed messages
-   * say; `dest` is the name of an extension or a list of locations. Rejects with CmdError, TimeoutError
-   * after `timeout` ms, ConnectionClosed or BufferFull.
+   * Send a command, and return its final result. Without `dest` it goes where the graph's exposed
+   * messages say; `dest` is the name of an extension, a location or a list of them. Rejects with
+   * CmdError, TimeoutError after `timeout` ms, ConnectionClosed or BufferFull.
    */
   async sendCmd(name, properties = {}, options = {}) {
     return this.#request({ type: "cmd", name, properties }, options);
@@ -653,7 +655,7 @@ export class Client {
     return this.#open({ type: "cmd", name, properties }, options);
   }
 
-  /** Send data. Returns false if it was dropped, since too much is waiting. */
+  /** Send data. Returns false if it was dropped: see `dropped`. */
   sendData(name, properties = {}, buf = undefined, options = {}) {
     return this.#send(addressed({ type: "data", name, properties, buf: buf && bytesOf(buf) }, options));
   }
@@ -670,8 +672,9 @@ export class Client {
 
   /** Send a picture: `data` in the format `pixelFmt`. Returns false if it was dropped. */
   sendVideoFrame(name, { data, width, height, pixelFmt = "rgba", properties = {}, dest, ...fields }) {
-    const frame = { type: "video_frame", name, properties, buf: bytesOf(data) };
-    return this.#send(addressed({ ...frame, width, height, pixelFmt, timestamp: 0, ...fields }, { dest }));
+    const shape = { width, height, pixelFmt, timestamp: 0 };
+    const frame = { type: "video_frame", name, properties, buf: bytesOf(data), ...shape, ...fields };
+    return this.#send(addressed(frame, { dest }));
   }
 
   /**
@@ -718,17 +721,16 @@ export class Client {
   }
 
   #send(msg) {
-    if (this.#end) throw new ConnectionClosed(this.#end);
-    const limit = this.#limits[msg.type] ?? this.#limits.default;
-    if (this.#socket.bufferedAmount > limit) {
-      if (!(msg.type in this.dropped)) throw new BufferFull(`${msg.name}: more than ${limit} bytes wait`);
-      this.dropped[msg.type]++;
+    const { [msg.type]: limit = this.#limits.default } = this.#limits;
+    const full = this.#socket.bufferedAmount > limit && msg.type !== "result";
+    if (this.#end || full) {
+      if (msg.type in this.dropped) this.dropped[msg.type]++;
+      else if (full) throw new BufferFull(`${msg.name}: more than ${limit} bytes wait to be sent`);
+      else if (msg.type !== "result") throw new ConnectionClosed(this.#end);
       return false;
     }
     const asText = this.#json || (!msg.buf?.length && fitsJson(msg.properties));
-    if (!asText && msg.graph) {
-      msg.graphJson = JSON.stringify(msg.graph);
-    }
+    if (!asText && msg.graph) msg.graphJson = JSON.stringify(msg.graph);
     this.#socket.send(asText ? encodeJson(msg) : encodeMsgpack(msg));
     return true;
   }

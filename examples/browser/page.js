@@ -29,7 +29,6 @@ class Conversation {
   #flushed = 0; // the answers up to this number aren't to be heard any more
   #playing = 0; // the number of the answer that is being heard, or 0
   #asked = 0; // when the question ended
-  #closed = false;
   #figures = { sent: 0, dropped: 0, waiting: 0, late: 0, delay: null };
   muted = false;
   /** With ?record: what was played, at `sampleRate`. */
@@ -96,7 +95,6 @@ class Conversation {
 
   /** A frame of the microphone. */
   #spoken(samples) {
-    if (this.#closed) return;
     if (this.muted) samples.fill(0); // silence, so that the agent knows where speech ends
     const timestamp = Math.round((this.#figures.sent * samples.length * 1000) / RATE); // ms
     this.#client.sendAudioFrame("pcm_frame", { samples, sampleRate: RATE, timestamp });
@@ -153,7 +151,7 @@ class Conversation {
       return; // it was on its way when the answer was interrupted
     } else if (mark.last) {
       this.#playing = 0;
-      if (!this.#closed) this.#client.sendData("playback_end", { answer: mark.answer });
+      this.#client.sendData("playback_end", { answer: mark.answer });
       show("listening");
     } else {
       if (this.#playing !== mark.answer) this.#figures.delay = performance.now() - this.#asked;
@@ -164,7 +162,6 @@ class Conversation {
   }
 
   #ended({ code, reason }) {
-    this.#closed = true;
     release(this.#audio, this.#microphone);
     over(this, code === 1000 ? "" : `The connection was closed (${code}${reason && `: ${reason}`}).`);
   }

@@ -37,8 +37,13 @@ async def serve(files: Files, *, port: int) -> AsyncGenerator[str, None]:
         except trio.BrokenResourceError:
             pass  # the browser has gone
 
-    async with trio.open_nursery() as nursery:
+    try:
         listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
+    except OSError as error:
+        raise OSError(
+            error.errno, f"can't serve the page at 127.0.0.1:{port}: {error.strerror}"
+        ) from None
+    async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.serve_listeners, talk, listeners)
         yield f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
         nursery.cancel_scope.cancel("the block is left")

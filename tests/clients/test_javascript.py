@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -286,3 +287,26 @@ async def test_it_talks_to_an_app(form: str) -> None:
         "closed": 1000,
         "after": "ConnectionClosed",
     }
+
+
+async def test_the_page_about_browsers_says_what_happens(tmp_path: Path) -> None:
+    page = (CLIENT.parents[1] / "docs" / "browser.md").read_text(encoding="utf-8")
+    blocks = {
+        kind: re.findall(rf"^```{kind}\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+        for kind in ("python", "js", "text")
+    }
+    ((app_source,), (script,), (printed,)) = blocks.values()
+    names: dict[str, Any] = {"__name__": "page"}
+    exec(app_source, names)
+    shutil.copy(CLIENT / "ten_trio.js", tmp_path / "ten_trio.mjs")
+    script = script.replace("./ten_trio.js", "./ten_trio.mjs")
+    async with ten.open_app(names["APP"], uri="ws://127.0.0.1:0") as app:
+        (tmp_path / "page.mjs").write_text(script.replace("ws://127.0.0.1:8001", app.uri))
+        with trio.fail_after(60):
+            done = await trio.run_process(
+                ["node", "--experimental-websocket", tmp_path / "page.mjs"],
+                capture_stdout=True,
+                capture_stderr=True,
+                check=False,
+            )
+    assert done.stdout.decode() == printed, done.stderr.decode()

@@ -275,6 +275,52 @@ async def test_without_a_microphone_a_button_asks(tmp_path: Path) -> None:
         assert likeness(await page.recording(), await spoken("12 times 30 is 360.")) > 0.9
 
 
+async def test_when_the_agent_goes_away_the_page_says_so(tmp_path: Path) -> None:
+    flags = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+    async with chromium(tmp_path / "profile", *flags) as page:
+        async with open_page() as url:
+            await page.open(url)
+            await page.press("Tab")
+            await page.press("Enter", "\r")
+            await page.wait_for("document.querySelector('#talk').textContent === 'Stop'")
+        await page.wait_for("document.querySelector('#state').dataset.state === 'idle'")
+        assert await page.evaluate("document.querySelector('#mute').disabled")
+        await page.press("Enter", "\r")  # to connect again
+        await page.wait_for(
+            "document.querySelector('#problem').innerText.includes(\"didn't work\")"
+        )
+        assert await page.evaluate("document.querySelector('#state').dataset.state") == "idle"
+
+
+async def test_only_pages_of_this_machine_get_the_token() -> None:
+    async with open_page() as url:
+        port = int(url.rpartition(":")[2])
+
+        async def ask(request: bytes) -> bytes:
+            stream = await trio.open_tcp_stream("127.0.0.1", port)
+            async with stream:
+                await stream.send_all(request)
+                return b"".join([piece async for piece in stream])
+
+        def get(path: str, host: str, method: str = "GET") -> bytes:
+            return f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
+
+        assert b'"token"' in await ask(get("/settings.json", f"127.0.0.1:{port}"))
+        other = await ask(get("/settings.json", f"elsewhere.example:{port}"))
+        assert (b"HTTP/1.1 421 " in other, b"token" in other) == (True, False)
+        assert b" 404 " in await ask(get("/../property.json", "localhost"))
+        assert b" 405 " in await ask(get("/", "localhost", "POST"))
+        assert b" 400 " in await ask(b"nonsense\r\n\r\n")
+        assert (await ask(get("/", "localhost", "HEAD"))).endswith(b"\r\n\r\n")
+        two = get("/style.css", "localhost").replace(b"Connection: close\r\n", b"") + get(
+            "/", "[::1]"
+        )
+        assert [b"200" in part[:20] for part in (await ask(two)).split(b"HTTP/1.1 ")[1:]] == [
+            True,
+            False,
+        ]
+
+
 def test_it_ends_in_order_on_ctrl_c() -> None:
     command = [sys.executable, "-W", "error", "-m", "examples.browser"]
     with subprocess.Popen(
