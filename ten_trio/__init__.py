@@ -26,6 +26,8 @@ from .runtime import (
     Subscription as Subscription,
     TenEnv as TenEnv,
     TenEnvProxy as TenEnvProxy,
+    Turn as Turn,
+    TurnReport as TurnReport,
     addon as addon,
     addons as addons,
 )

@@ -110,6 +110,11 @@ class Msg(Properties):
         """Set the name; any string will do."""
         self.name = string(name)
 
+    @property
+    def turn(self) -> Any:
+        """The turn it belongs to (a `Turn`, see docs/turns.md), None if to none."""
+        return self._turn or None
+
     def get_source(self) -> Loc:
         """Return who sent it; all parts are absent if nobody has."""
         return self._src

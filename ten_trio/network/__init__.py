@@ -17,6 +17,7 @@ from .codec import (
 )
 from .codecs.json import JsonCodec
 from .codecs.msgpack import MsgpackCodec
+from .protocol_addons import protocol
 from .protocols import Protocols, WireProtocol
 from .serving import open_app
 from .settings import NetworkSettings
@@ -64,4 +65,5 @@ __all__ = [
     "WireProtocol",
     "connect",
     "open_app",
+    "protocol",
 ]

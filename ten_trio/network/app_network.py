@@ -10,20 +10,20 @@ import errno
 import logging
 from collections.abc import Sequence
 from functools import partial
-from hmac import compare_digest
 from secrets import randbits
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import attrs
 import trio
 
-from ..errors import GraphError, TenError
+from ..errors import TenError
 from ..graphs import Graph
 from ..graphs.loading import read_graph, write_graph
 from ..messages import CloseApp, Cmd, CmdResult, Loc, StartGraph, StatusCode, StopGraph
 from ..runtime.engine import EngineCore
 from ..runtime.own_loop import CoreLink
 from ..runtime.paths import made_result, new_id
+from .admission import Admission
 from .bridge import Bridge
 from .codec import WireMsg
 from .connecting import Connector, options_of
@@ -31,7 +31,7 @@ from .connection import Connection, Migration, Role
 from .dialects import SUBPROTOCOLS
 from .peer import TOKEN
 from .protocols import Protocols, WireProtocol
-from .remotes import OURS, Remotes, remotes_of
+from .remotes import BUILT, OURS, Remotes, remotes_of
 from .settings import NetworkSettings
 from .transport import HandshakeError, Knock, Listener, Transport
 
@@ -67,9 +67,12 @@ class AppNetwork:
     ) -> None:
         self.settings = settings
         self.protocols = protocols
+        self.admission = Admission(app, settings)
         self.connections = 0
         """How many are open, orphans and others."""
         self.refused = 0
+        self.uris: tuple[str, ...] = ()
+        """Where it listens, with the ports that the system has chosen."""
         self._app = app
         self._nursery = nursery
         self._listen = listen
@@ -108,6 +111,7 @@ class AppNetwork:
                     chosen = attrs.evolve(address, port=listeners[0].address.port)
                     uri = str(chosen)
                 uris.append(uri)
+                self.uris = (*self.uris, uri)
         except BaseException:
             with trio.CancelScope(shield=True):  # closing a listener waits for nothing
                 for listener, _, _ in opened:
@@ -242,6 +246,9 @@ class AppNetwork:
             connection.on_end = partial(here.post, self._gone)
 
             def arrive() -> None:
+                if core.core.closed.is_set():
+                    missed()
+                    return
                 connection.wire = transport.adopt(parked)
                 remotes = remotes_of(core.core)
                 remote = remotes.accept(connection, is_app, target.starts)
@@ -276,6 +283,7 @@ class _Orphan:
     def __init__(self, network: AppNetwork, app: App, connection: Connection) -> None:
         self._network = network
         self._settings = network.settings
+        self._admission = network.admission
         self._app = app
         self._connection = connection
         self._authorized = False
@@ -308,22 +316,14 @@ class _Orphan:
         return self.target is not None
 
     def _may_speak(self, wire: WireMsg) -> bool:
-        token = self._settings.token
-        if not token or self._authorized:
-            return True
-        shown = wire.msg._props.get(TOKEN, "")
-        known = self._connection.wire.credentials.token
-        for given in (shown, known):
-            if isinstance(given, str) and compare_digest(given.encode(), token.encode()):
-                self._authorized = True
-        return self._authorized
+        if not self._authorized:
+            shown, known = wire.msg._props.get(TOKEN), self._connection.wire.credentials.token
+            self._authorized = self._admission.knows(shown, known)
+        return self._authorized or not self._settings.token
 
     def _identify(self, wire: WireMsg) -> None:
         connection = self._connection
-        credentials = connection.wire.credentials
-        connection.trusted = (
-            self._authorized or bool(credentials.certificate) or connection.wire.is_local
-        )
+        connection.trusted = self._authorized or self._admission.trusts(connection.wire)
         if TOKEN in wire.msg._props:
             props = wire.msg._props
             wire.msg._props = {key: value for key, value in props.items() if key != TOKEN}
@@ -347,10 +347,7 @@ class _Orphan:
         if not isinstance(cmd, StopGraph | CloseApp):
             self._go_to(wire)
             return
-        allowed = self._connection.trusted
-        if isinstance(cmd, CloseApp) and self._settings.close_app is not None:
-            allowed = self._settings.close_app
-        if allowed:
+        if self._admission.may_control(cmd, self._connection.trusted):
             self._app.take_cmd(cmd, self._reply(wire), None)
         else:
             self._refuse(wire, f"not allowed: {cmd.name} from outside")
@@ -370,51 +367,28 @@ class _Orphan:
         app = self._app
         graph_id = next((dest.graph_id for dest in cmd._dests if dest.graph_id), None)
         core = app.engines.get(graph_id) if graph_id else None
-        if core is not None and self._connection.role is Role.IN_INTERNAL:
-            # Another app's part of this graph has come in.
-            self.target = _Target(core, wire, False)
+        if core is not None:
+            if self._connection.role is Role.IN_INTERNAL:
+                # Another app's part of this graph has come in.
+                self.target = _Target(core, wire, False)
+            else:
+                self._refuse(wire, BUILT)
             return
         try:
             _add_exposed(cmd)
-            self._check_start(cmd)
+            self._admission.check_start(cmd, self._connection.trusted)
             origin, cmd._src = (
                 cmd._src,
                 Loc(self._connection.uri, cmd._src.graph_id, cmd._src.extension_name),
             )
             core = app.graph_for(cmd, graph_id)
+            self._admission.started(core)
             cmd._src = origin
         except (TenError, ExceptionGroup, OSError) as error:
             self._refuse(wire, str(error))
             return
         app.run_in_background(core)
         self.target = _Target(core, wire, True)
-
-    def _check_start(self, cmd: StartGraph) -> None:
-        """Raises `GraphError` if this graph may not be started from outside."""
-        settings = self._settings
-        allowed = settings.start_graphs or ("any" if self._connection.trusted else "predefined")
-        if allowed == "none":
-            raise GraphError("not allowed: start_graph from outside")
-        if allowed == "predefined" and not cmd.predefined_graph_name:
-            raise GraphError("not allowed: only predefined graphs may be started from outside")
-        started = sum(
-            core.starter is not None and not self._app.is_here(core.starter.app_uri or "")
-            for core in self._app.engines.values()
-        )
-        if started >= settings.graphs:
-            raise GraphError(f"busy: {started} graphs have been started from outside")
-        if settings.outside_addons is not None and not cmd.predefined_graph_name:
-            self._check_addons(cmd, settings.outside_addons)
-
-    def _check_addons(self, cmd: StartGraph, allowed: Sequence[str]) -> None:
-        if cmd.graph is None:
-            cmd.graph = Graph.from_json(cmd.graph_json or "{}")
-        flat = self._app._compiled.flat(cmd.graph)
-        for node in flat.nodes:
-            if node.app and not self._app.is_here(node.app):
-                continue
-            if node.addon not in allowed:
-                raise GraphError(f"not allowed: addon {node.addon!r} in a graph from outside")
 
 
 def _add_exposed(cmd: StartGraph) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..errors import TenError
     from ..runtime.loops import Loop
     from ..runtime.own_loop import CoreLink
+    from ..runtime.turns import Turn
     from .remotes import Remote, Remotes
 
 _AHEAD: Final = 1_000
@@ -148,6 +149,11 @@ class Bridge:
         self._queued += len(getattr(wire.msg, "_buf", b""))
         self._home.post(self._connection.send, wire)
         return True
+
+    def drop(self, turn: Turn) -> int:
+        """Leave out the data of `turn` that is still to be written; how much, isn't known here."""
+        self._home.post(self._connection.drop, turn)
+        return 0
 
     def close(self, reason: str) -> None:
         """Close in order, after what is queued."""

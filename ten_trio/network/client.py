@@ -17,6 +17,7 @@ from ..runtime.host import HostSender, Outside
 from ..runtime.limits import Limits
 from ..runtime.loops import Loop
 from ..runtime.paths import Expiry, OutPath
+from ..runtime.turns import Turn, TurnReport, Turns
 from .connecting import Connector
 from .connection import Connection, Role
 from .peer import HERE, Door, Link, Peer
@@ -105,6 +106,9 @@ class ClientCore:
         self.connection: Connection
         self.closed = trio.Event()
         core: Any = self
+        self.boundary = self
+        self.instances: dict[str, Any] = {}
+        self.turns = Turns(core)
         self.host = Outside(core)
         self.redirect()
 
@@ -116,6 +120,29 @@ class ClientCore:
     def redirect(self) -> None:
         """Take the current graph for the destination of messages that name none."""
         self.host.redirect = (Hop(self.directory.door(self.here)),)
+
+    # What turns ask of an engine.
+
+    def all_groups(self) -> tuple[Any, ...]:
+        """No extensions here."""
+        return ()
+
+    def peers(self) -> tuple[_Server, ...]:
+        """The app."""
+        return (self.server,)
+
+    def drop(self, turn: Turn) -> int:
+        """Drop the data of a cancelled turn that is still to be sent; how many messages it was."""
+        return self.connection.drop(turn)
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Everything that sends commands here."""
+        return (*self.outsides, self.server)
+
+    async def cancel_turn(self, turn: Turn | str, reason: str) -> TurnReport | None:
+        """See `TenEnv.cancel_turn`."""
+        found = self.turns.find(turn) if isinstance(turn, str) else turn
+        return None if found is None else await self.turns.cancel(found, reason)
 
     def start_soon(self, async_fn: Callable[..., Any], *args: Any) -> None:
         """A task that ends with the client."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import trio
 
-from ..errors import ConnectFailed
+from ..errors import ConfigError, ConnectFailed
 from .connection import Connection, Role
 from .dialects import OURS
 from .protocols import Protocols
@@ -42,6 +42,8 @@ class Connector:
         """
         settings = self.settings
         protocol, address = self.protocols.find(uri)
+        if protocol.front is not None:
+            raise ConfigError(f"{uri} is not for apps and clients of ten_trio: use msgpack:// or ws://")
         options = options_of(settings, (OURS,))
         transport = protocol.transport(address, options)
         attempt = 0

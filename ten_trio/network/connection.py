@@ -12,11 +12,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from enum import Enum, auto
 from math import inf
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import trio
 
 from ..errors import TenError
+from ..messages import Cmd, CmdResult
 from .codec import CodecError, WireMsg
 from .dialects import Dialect
 from .settings import NetworkSettings
@@ -107,7 +108,7 @@ class Connection:
         self._settings = settings
         self._outbox, self._outgoing = trio.open_memory_channel[WireMsg | _Stop](inf)
         self._reading = trio.CancelScope()
-        self._pending: WireMsg | None = None
+        self._whole = trio.CancelScope()
 
     def __repr__(self) -> str:
         return f"<Connection {self.role.name} {self.uri or self.wire.peer} {self.state.name}>"
@@ -148,7 +149,29 @@ class Connection:
         self._outbox.send_nowait(wire)
         return True
 
-    async def _write(self, whole: trio.CancelScope) -> None:
+    def drop(self, turn: Any) -> int:
+        """Leave out the data of `turn` that is still to be written; how many messages it was."""
+        kept: list[WireMsg | _Stop] = []
+        with suppress(trio.WouldBlock, trio.EndOfChannel, trio.ClosedResourceError):
+            while True:
+                kept.append(self._outgoing.receive_nowait())
+        dropped = []
+        for queued in kept:
+            if (
+                isinstance(queued, _Stop)
+                or queued.msg._turn is not turn
+                or isinstance(queued.msg, Cmd | CmdResult)
+            ):
+                self._outbox.send_nowait(queued)
+            else:
+                dropped.append(queued)
+        if dropped:
+            self.queued_bytes -= sum(map(_size, dropped))
+            if self.on_written is not None:
+                self.on_written(dropped)
+        return len(dropped)
+
+    async def _write(self) -> None:
         outgoing = self._outgoing
         try:
             while True:
@@ -158,16 +181,16 @@ class Connection:
                     self.queued_bytes -= sum(map(_size, batch))
                     pieces = self._encode(batch)
                     if pieces and not await self._send(pieces):
-                        self._ended(f"{self.wire.peer} doesn't read")
-                        break
+                        self.end(f"{self.wire.peer} doesn't read")
+                        return
                     self.sent += len(batch)
                     if self.on_written is not None:
                         self.on_written(batch)
                 if stop:
                     return
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            self._ended(f"connection lost: {_text(error)}")
-        whole.cancel(self.reason)
+            # Also if the reading has just stopped, to go on elsewhere: there is nothing to go on with.
+            self.end(f"connection lost: {_text(error)}")
 
     async def _gather(
         self, batch: list[WireMsg], outgoing: trio.MemoryReceiveChannel[WireMsg | _Stop]
@@ -218,9 +241,10 @@ class Connection:
         """
         stopped = False
         try:
-            if self.state is State.INIT:
+            if self.state is not State.CLOSED:  # if it is closing, what is queued is still written
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._write, nursery.cancel_scope)
+                    self._whole = nursery.cancel_scope
+                    nursery.start_soon(self._write)
                     stopped = await self._read(receive, pace)
                     # What is queued is written first, if somebody still reads it.
                     if stopped or self._is_closing:
@@ -298,7 +322,7 @@ class Connection:
         if self.state is not State.CLOSED:
             self._ended(reason)
             self.state = State.CLOSED
-            self._reading.cancel(reason)
+            self._whole.cancel(reason)
 
     async def _shut(self) -> None:
         self.state = State.CLOSED

@@ -18,6 +18,7 @@ import trio
 from ..errors import TenError
 from ..graphs import Conversion
 from ..messages import Cmd, CmdResult, Loc, Msg, StatusCode
+from ..runtime.calls import Call
 from ..runtime.endpoint import Endpoint
 from ..runtime.lines import Line
 from ..runtime.paths import Branch, Fan, InPath, OutPath, Sending, State, made_result
@@ -27,12 +28,15 @@ from .settings import NetworkSettings
 
 if TYPE_CHECKING:
     from ..runtime.engine import EngineCore
+    from ..runtime.turns import Turn
 
 logger = logging.getLogger("ten_trio.network")
 
 _PROCESS: Final = f"{randbits(64):016x}"
 TOKEN: Final = "ten_trio_token"
 """The property of a connection's first message that holds the token, where there is no header for it."""
+CANCEL_TURN: Final = "ten:cancel_turn"
+"""Between two of us: nothing of the turn of this id is wanted any more."""
 ABANDON: Final = "ten:abandon"
 """Between two of us: nobody waits any more for the command of this id."""
 HERE: Final = (Loc("", "", None),)
@@ -65,6 +69,9 @@ class Link(Protocol):
 
     def send(self, wire: WireMsg) -> bool:
         """Queue one message; False if it can't be sent any more."""
+
+    def drop(self, turn: Turn) -> int:
+        """Drop the data of a cancelled turn that is still to be sent; how many messages it was."""
 
     def close(self, reason: str) -> None:
         """Close in order, after what is queued."""
@@ -143,6 +150,8 @@ class Peer(Endpoint):
             in_path.on_abandon = partial(self._tell_abandoned, text)
         cmd._dests = tuple(dests)
         cmd._path = None
+        if cmd._turn:
+            cmd._turn.places.setdefault(self, self)
         self._show_token(cmd)
         if self.asks_as_client:
             cmd.seq_id = text
@@ -163,6 +172,8 @@ class Peer(Endpoint):
         if self.link.queued_bytes > self.settings.out_bytes:
             return "slow peer"
         msg._dests = tuple(dests)
+        if msg._turn:
+            msg._turn.places.setdefault(self, self)
         self._show_token(msg)
         self.link.send(WireMsg(msg))
         return None
@@ -203,6 +214,9 @@ class Peer(Endpoint):
         """One message has come. Never raises: what is wrong with it is answered or counted."""
         self.received += 1
         msg = wire.msg
+        if msg._turn is not None:
+            # On the wire it is only the id; a turn may be opened by the first message that names it.
+            msg._turn = self.engine.turns.known_as(msg._turn)
         if isinstance(msg, CmdResult):
             self._take_answer(msg, wire.cmd_id)
         elif isinstance(msg, Cmd):
@@ -239,6 +253,9 @@ class Peer(Endpoint):
             if sending is not None:
                 sending.abandon()
             return
+        if cmd.name == CANCEL_TURN:
+            self.engine.start_soon(self._obey_cancel, cmd, Back(self, text, key, origin))
+            return
         back = Back(self, text, key, origin)
         if len(self.out_paths) >= self.settings.pending_cmds:
             refused = made_result(
@@ -252,6 +269,7 @@ class Peer(Endpoint):
         cmd._dests = ()
         if len(dests) == 1:
             path = OutPath(self, cmd, back, self.timeout, None, True)
+            path.turn = cmd._turn
             self._commands[key] = path
             self._start(cmd, dests[0], path)
             return
@@ -261,6 +279,8 @@ class Peer(Endpoint):
             OutPath(self, cmd, Branch(fan, index), self.timeout, None, True)
             for index in range(len(dests))
         ]
+        for path in paths:
+            path.turn = cmd._turn
         for dest, path in zip(dests, paths, strict=True):
             self._start(cmd._shell(), dest, path)
             if path.closed:
@@ -292,6 +312,28 @@ class Peer(Endpoint):
         if line is not None and line.count > line.cap:
             with trio.move_on_after(self.settings.patience):
                 await line.wait_for_room(None)
+
+    # Turns ------------------------------------------------------------------------------------
+
+    async def cancel_turn(self, turn: Turn) -> None:
+        """Cancel it there; returns when nothing of it is at work there any more."""
+        if self.closed or not self.link.extended:
+            return
+        cmd = Cmd(CANCEL_TURN, {"turn": turn.id, "reason": turn.reason})
+        cmd._src = self.engine.loc
+        call = Call()
+        path = OutPath(self.engine.host, cmd, call, self.timeout, None, False)
+        cmd._id = path.id
+        self.ask(cmd, path, None, HERE)
+        await call.result()
+
+    async def _obey_cancel(self, cmd: Cmd, back: Back) -> None:
+        turn, reason = cmd._props.get("turn"), cmd._props.get("reason")
+        if isinstance(turn, str) and isinstance(reason, str):
+            await self.engine.cancel_turn(turn, reason)
+        answer = made_result(StatusCode.OK, "")
+        answer.seq_id = cmd.seq_id
+        back.deliver(answer, True)
 
     # Ends -------------------------------------------------------------------------------------
 

@@ -7,25 +7,29 @@ the start_graph that it was connected with hasn't been answered: then nothing is
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
 from ..errors import ConnectFailed, TenError
 from ..graphs.loading import write_graph
-from ..messages import CloseApp, Cmd, Loc, Msg, StartGraph, StatusCode, StopGraph
+from ..messages import CloseApp, Cmd, Loc, StartGraph, StatusCode, StopGraph
 from ..runtime.app import failure_data
-from ..runtime.calls import DISCARD, Call
+from ..runtime.calls import Call
+from ..runtime.directory import NOT_FOUND
 from ..runtime.flag import Flag
 from ..runtime.paths import OutPath
+from .codec import WireMsg
 from .connecting import Connector
 from .connection import Connection, Role
-from .peer import Door, Link, Peer
+from .peer import Door, Link
+from .remote import Remote
 from .settings import NetworkSettings
 
 if TYPE_CHECKING:
     from ..runtime.engine import EngineCore
-    from ..runtime.lines import Line
+    from ..runtime.turns import Turn
 
 logger = logging.getLogger("ten_trio.network")
 
@@ -48,6 +52,8 @@ class Answer:
 
     def __init__(self) -> None:
         self.scope = trio.CancelScope()
+        self.remote: Remote | None = None
+        """The other app, once there is a connection with it."""
         self._done = trio.Event()
         self._error: TenError | None = None
 
@@ -66,62 +72,6 @@ class Answer:
         await self._done.wait()
         if self._error is not None:
             raise self._error
-
-
-class Remote(Peer):
-    """An app or a client that takes part in one graph."""
-
-    __slots__ = ("_remotes", "is_app", "is_weak")
-
-    def __init__(
-        self, remotes: Remotes, uri: str, link: Link, *, is_app: bool, is_weak: bool = False
-    ) -> None:
-        super().__init__(remotes.core, uri, link, remotes.settings)
-        self._remotes = remotes
-        self.is_app = is_app
-        self.is_weak = is_weak
-
-    def is_busy(self) -> bool:
-        """Whether a command is in flight, in whichever direction."""
-        return bool(self.in_paths or self.out_paths)
-
-    def route_cmd(self, cmd: Cmd, dest: Loc, path: OutPath) -> None:
-        """To an extension, along the exposed messages, to another graph, or to the app."""
-        engine = self.engine
-        if not cmd.is_plain and isinstance(cmd, StartGraph):
-            self._remotes.start_graph(self, cmd, path)
-        elif not cmd.is_plain and not dest.extension_name:
-            self._remotes.control(self, cmd, path)
-        elif dest.app_uri and not engine.app.is_here(dest.app_uri):
-            detail = f"Could not find suitable remote based on uri: {dest.app_uri}"
-            path.answer(StatusCode.ERROR, detail)
-        elif (graph_id := self._graph_id(dest)) == engine.graph_id:
-            engine.when_created(lambda: engine.admit_cmd(dest.extension_name, cmd, path))
-        else:
-            there = Loc(engine.app.uri, graph_id, dest.extension_name)
-            engine.app.forward_cmd(there, cmd, path, engine)
-
-    def route_data(self, msg: Msg, dest: Loc) -> None:
-        """Likewise."""
-        engine = self.engine
-        if dest.app_uri and not engine.app.is_here(dest.app_uri):
-            return
-        graph_id = self._graph_id(dest)
-        if graph_id == engine.graph_id:
-            engine.when_created(lambda: self._admit(msg, dest))
-        else:
-            there = Loc(engine.app.uri, graph_id, dest.extension_name)
-            engine.app.forward_data(there, msg, engine)
-
-    def _admit(self, msg: Msg, dest: Loc) -> None:
-        full: Line | None = self.engine.admit_data(dest.extension_name, msg)
-        if full is not None:
-            self.fullest = full
-
-    def _graph_id(self, dest: Loc) -> str:
-        if not dest.graph_id:
-            return self.engine.graph_id
-        return self.engine.app.graph_id_of(dest.graph_id)
 
 
 class Remotes:
@@ -144,6 +94,8 @@ class Remotes:
         """Every one whose connection is open, also those that turned out to be duplicates."""
         self._doors: dict[Loc, Door] = {}
         self._starting: Remote | None = None
+        self._joined = trio.Event()
+        """Set, and replaced, whenever another app takes part."""
         self._ended = Flag()
         self._closed = False
 
@@ -171,6 +123,7 @@ class Remotes:
         failures: list[TenError] = []
         if not neighbours:
             return
+        write_graph(self.core.graph.to_graph())  # raises what would fail for each of them
         async with trio.open_nursery() as nursery:
             for uri in neighbours:
                 nursery.start_soon(self._join, uri, failures, nursery.cancel_scope)
@@ -198,21 +151,42 @@ class Remotes:
             failures.append(error)
             scope.cancel(f"{uri} can't take part")
 
-    async def _open(self, uri: str) -> None:
+    async def _open(self, uri: str, *, again: bool = False) -> None:
         """Connect to an app and start the graph there, unless that app has done the same."""
-        if (uri in self._remotes or uri in self._weak) and uri <= self.own_uri:
-            return  # of two connections, that of the app with the larger URI stays
-        core = self.core
+        if self._is_settled(uri):
+            return
         # In the engine's nursery, since it lives on.
         answer = Answer()
-        core.start_soon(self._serve_outgoing, uri, answer)
+        self.core.start_soon(self._serve_outgoing, uri, answer, again)
         try:
             await answer.wait()
         except trio.Cancelled:
-            answer.scope.cancel("nobody waits for the connection any more")
+            self._withdraw(answer)
             raise
+        # A duplicate of what the other app has opened, which may be still on its way.
+        with trio.move_on_after(self.settings.connect_timeout):
+            while uri not in self._remotes:
+                await self._joined.wait()
+            return
+        raise ConnectFailed(f"Failed to connect to {uri}: it wants to do that itself, and doesn't")
 
-    async def _serve_outgoing(self, uri: str, answer: Answer) -> None:
+    def _is_settled(self, uri: str) -> bool:
+        """Whether to leave it at the connection that there is: of two, that stays which the app with
+        the larger URI has opened."""
+        return uri <= self.own_uri and self._is_known(uri)
+
+    def _withdraw(self, answer: Answer) -> None:
+        """Nobody waits for this connection any more."""
+        remote = answer.remote
+        if remote is None:
+            answer.scope.cancel("the graph closes")
+        else:
+            # It may have begun there, and being long-running it wouldn't end with the connection.
+            if not self.core.closing:
+                self._tell_stop(remote)
+            remote.finish(self.core.closed_detail())
+
+    async def _serve_outgoing(self, uri: str, answer: Answer, again: bool) -> None:
         remote: Remote | None = None
         with answer.scope:
             async with trio.open_nursery() as nursery:
@@ -223,22 +197,30 @@ class Remotes:
                     answer.fail(error)
                     return
                 connection.role, connection.uri = Role.OUT_INTERNAL, uri
-                remote = Remote(self, uri, connection, is_app=True, is_weak=True)
-                self._weak[uri] = remote
-                self._open_link(remote, connection)
-                nursery.start_soon(self._introduce, remote, connection, answer)
-                await connection.run(remote.receive, remote.pace)
+                if self._is_settled(uri) or self.core.closing:
+                    # That app has come in, or nobody is needed any more, while this was connecting.
+                    answer.succeed()
+                    connection.close("not needed")
+                    await connection.run(_ignore)
+                else:
+                    remote = Remote(self, uri, connection, is_app=True, is_weak=True)
+                    self._weak[uri] = answer.remote = remote
+                    self._open_link(remote, connection)
+                    nursery.start_soon(self._introduce, remote, connection, answer, again)
+                    await connection.run(remote.receive, remote.pace)
                 nursery.cancel_scope.cancel("the connection is closed")
         answer.fail(ConnectFailed(f"Failed to connect to {uri}"))
         if remote is not None:
             self.lost(remote)
 
-    async def _introduce(self, remote: Remote, connection: Connection, answer: Answer) -> None:
+    async def _introduce(
+        self, remote: Remote, connection: Connection, answer: Answer, again: bool
+    ) -> None:
         uri = remote.uri
         core = self.core
         graph = core.graph.to_graph()
         # Said in this way since nobody minds a property; the other app may be no one of us.
-        ours: dict[str, Any] = {"version": VERSION}
+        ours: dict[str, Any] = {"version": VERSION, **({"again": True} if again else {})}
         if exposed := write_graph(graph).get("exposed_messages"):
             ours["exposed_messages"] = exposed
         cmd = StartGraph(
@@ -248,12 +230,7 @@ class Remotes:
             dest=Loc(uri, core.graph_id, None),
         )
         remote.token = self.settings.token
-        cmd._src = core.loc
-        call = Call()
-        path = OutPath(core.host, cmd, call, core.limits.path_timeout, None, False)
-        cmd._id = path.id
-        remote.ask(cmd, path, None, cmd._dests)
-        result = await call.result()
+        result = await self._ask(remote, cmd).result()
         props = result._props
         remote.is_weak = False
         if self._weak.get(uri) is remote:
@@ -267,8 +244,39 @@ class Remotes:
         else:
             if OURS in props:
                 connection.dialect.extended = True
-            self._remotes[uri] = remote
+            self._take_in(remote)
             answer.succeed()
+
+    def _ask(self, remote: Remote, cmd: Cmd) -> Call:
+        """Send a command of the engine's own."""
+        call = Call()
+        core = self.core
+        cmd._src = core.loc
+        path = OutPath(core.host, cmd, call, core.limits.path_timeout, None, False)
+        cmd._id = path.id
+        remote.ask(cmd, path, None, cmd._dests)
+        return call
+
+    def _take_in(self, remote: Remote) -> None:
+        """From now on this is the connection with that app."""
+        known = self._remotes.get(remote.uri)
+        if known is not None and known is not remote:
+            # Its app has given up the old one, of whose end nothing was heard here.
+            self._leave_out(known)
+            known.lose()
+            known.link.close("there is another connection with this app")
+        self._remotes[remote.uri] = remote
+        joined, self._joined = self._joined, trio.Event()
+        joined.set()
+
+    def _leave_out(self, remote: Remote) -> None:
+        """Nothing is routed to it any more, and what was queued for it is gone."""
+        del self._remotes[remote.uri]
+        for dest, door in tuple(self._doors.items()):
+            if dest.app_uri == remote.uri:
+                door.lost()
+                if not remote.is_app:
+                    del self._doors[dest]  # a client never comes back under the same name
 
     # Connections that come from outside ---------------------------------------------------------
 
@@ -279,10 +287,14 @@ class Remotes:
         if starts:
             self._starting = remote
         if starts or not self._is_known(link.uri):
-            self._remotes[link.uri] = remote
+            self._take_in(remote)
         if self._closed:
             remote.finish(self.core.closed_detail())
         return remote
+
+    def is_current(self, remote: Remote) -> bool:
+        """Whether what is sent to that app or client goes out by this connection."""
+        return self._remotes.get(remote.uri) is remote
 
     def _is_known(self, uri: str) -> bool:
         return uri in self._remotes or uri in self._weak
@@ -291,26 +303,35 @@ class Remotes:
         """A start_graph that has come by a connection of this graph's: its own, or another app's."""
         core = self.core
         ours: dict[str, Any] = {}
-        if OURS in cmd._props:
+        said = cmd._props.get(OURS)
+        if said is not None:
             remote.link.extended = True
             ours = {OURS: {"version": VERSION}}
         if self._starting is remote:
             self._starting = None
             core.when_created(lambda: self._answer_start(path, ours))
-            return
-        first = remote.received == 1
-        known = self._weak.get(remote.uri) or self._remotes.get(remote.uri)
-        if first and remote.is_app and known is not None and known is not remote:
-            if remote.uri <= self.own_uri and known.link.is_open:
-                path.answer(StatusCode.OK, "", graph_id=DUPLICATE)
-                return
-        elif not first or (not ours and core.created.is_set()):
+        elif remote.received > 1 or not remote.is_app:
             path.answer(StatusCode.ERROR, BUILT)
-            return
-        # One more part of the same graph comes in, or one comes back. That this part is still
-        # being made is no reason to let it wait: it would be a circle, if that is waited for here.
-        self._remotes[remote.uri] = remote
-        path.answer(StatusCode.OK, "", graph_id=core.graph_id, **ours)
+        elif self._is_duplicate(remote, isinstance(said, Mapping) and bool(said.get("again"))):
+            path.answer(StatusCode.OK, "", graph_id=DUPLICATE)
+        elif core.closing:
+            path.answer(StatusCode.ERROR, core.closed_detail())
+        elif not ours and core.created.is_set() and self.is_current(remote):
+            path.answer(StatusCode.ERROR, BUILT)
+        else:
+            # One more part of the same graph comes in, or one comes back. That this part is still
+            # being made is no reason to let it wait: it would be a circle, if that is waited for here.
+            self._take_in(remote)
+            path.answer(StatusCode.OK, "", graph_id=core.graph_id, **ours)
+
+    def _is_duplicate(self, remote: Remote, again: bool) -> bool:
+        """Whether there is a connection with that app that goes before this one."""
+        if remote.uri > self.own_uri:
+            return False
+        known = self._weak.get(remote.uri)
+        if known is None and not again:
+            known = self._remotes.get(remote.uri)
+        return known is not None and known is not remote and known.link.is_open
 
     def _answer_start(self, path: Any, ours: dict[str, Any]) -> None:
         core = self.core
@@ -321,20 +342,40 @@ class Remotes:
             path.answer(StatusCode.ERROR, detail or core.closed_detail())
 
     def control(self, remote: Remote, cmd: Cmd, path: Any) -> None:
-        """stop_graph, close_app and their like, from outside."""
+        """stop_graph and close_app, from outside."""
         core = self.core
         if isinstance(cmd, StopGraph) and not cmd.graph_id:
             cmd.set_graph_id(core.graph_id)
-        if not self._may_control(remote, cmd):
+        if not isinstance(cmd, StopGraph | CloseApp):
+            path.answer(StatusCode.ERROR, NOT_FOUND)
+        elif not self._may_control(remote, cmd):
             path.answer(StatusCode.ERROR, f"not allowed: {cmd.name} from outside")
+        elif isinstance(ours := cmd._props.get(OURS), Mapping) and self._is_part(remote):
+            path.answer(StatusCode.OK, "close engine begins")
+            self._break_off(remote, f"{remote.uri} closes: {ours.get('reason')}")
         else:
             core.app.take_cmd(cmd, path, core)
+
+    def _is_starter(self, remote: Remote) -> bool:
+        starter = self.core.starter
+        return starter is not None and starter.app_uri == remote.uri
+
+    def _is_part(self, remote: Remote) -> bool:
+        """Whether it is an app that the graph runs in: not any that has something to say to it."""
+        return remote.is_app and remote.uri in self.core.graph.apps
+
+    def _break_off(self, remote: Remote, reason: str) -> None:
+        """The graph can't go on without `remote`."""
+        core = self.core
+        if core.created.is_set() or self._is_starter(remote):
+            core.request_close(reason)
+        elif not core.closing:
+            core.fail(ConnectFailed(reason))  # whoever opens it has to hear of it
 
     def _may_control(self, remote: Remote, cmd: Cmd) -> bool:
         core, link = self.core, remote.link
         if isinstance(cmd, StopGraph) and cmd.graph_id == core.graph_id:
-            starter = core.starter is not None and core.starter.app_uri == remote.uri
-            return link.trusted or starter or remote.is_app
+            return link.trusted or self._is_starter(remote) or self._is_part(remote)
         if isinstance(cmd, CloseApp) and self.settings.close_app is not None:
             return self.settings.close_app
         return link.trusted
@@ -363,46 +404,50 @@ class Remotes:
             self._ended.set()
         if self._weak.get(remote.uri) is remote:
             del self._weak[remote.uri]
-        if self._remotes.get(remote.uri) is not remote:
+        if not self.is_current(remote):
             return  # a duplicate
-        del self._remotes[remote.uri]
-        for dest, door in tuple(self._doors.items()):
-            if dest.app_uri == remote.uri:
-                door.lost()
-                if not remote.is_app:
-                    del self._doors[dest]  # a client never comes back under the same name
+        self._leave_out(remote)
         core = self.core
         if core.closing:
             return
-        starter = core.starter is not None and core.starter.app_uri == remote.uri
-        if core.long_running:
-            if remote.is_app and remote.link.opened_here:
-                core.start_soon(self._reconnect, remote.uri)
-        elif remote.is_app or starter:
-            core.request_close(remote.lost_detail())
+        if not core.long_running:
+            if self._is_part(remote) or self._is_starter(remote):
+                self._break_off(remote, remote.lost_detail())
+        elif remote.is_app and remote.link.opened_here:
+            core.start_soon(self._reconnect, remote.uri)
 
     async def _reconnect(self, uri: str) -> None:
         delay = self.settings.reconnect_delay
-        while not self.core.closing and uri not in self._remotes:
+        while True:
             await trio.sleep(delay)
+            if self.core.closing or uri in self._remotes:
+                return
             try:
-                await self._open(uri)
+                await self._open(uri, again=True)
             except TenError as error:
                 logger.info("graph %s: %s is not back yet: %s", self.core.title, uri, error)
             delay = min(delay * 2, self.settings.reconnect_delay_max)
 
+    def peers(self) -> Iterable[Remote]:
+        """The apps and clients that have a part in the graph."""
+        return tuple(self._all)
+
+    def drop(self, turn: Turn) -> int:
+        """Drop the data of a cancelled turn that is still to be sent; how many messages it was."""
+        return sum(remote.link.drop(turn) for remote in self._all)
+
     def begin_close(self) -> None:
         """Let the other parts of the graph begin to close as well."""
-        for remote in tuple(self._remotes.values()):
-            if remote.is_app and remote.link.extended and remote.link.is_open:
+        # Of the weak ones isn't known yet what they are, and that they stop does no harm to any.
+        told = [remote for remote in self._remotes.values() if remote.link.extended]
+        for remote in (*told, *self._weak.values()):
+            if remote.is_app and remote.link.is_open:
                 self._tell_stop(remote)
 
     def _tell_stop(self, remote: Remote) -> None:
-        cmd = StopGraph(graph_id=self.core.graph_id, dest=Loc(remote.uri))
-        cmd._src = self.core.loc
-        path = OutPath(self.core.host, cmd, DISCARD, self.core.limits.path_timeout, None, False)
-        cmd._id = path.id
-        remote.ask(cmd, path, None, cmd._dests)
+        core = self.core
+        props = {OURS: {"reason": core.close_reason or "it can't be started everywhere"}}
+        self._ask(remote, StopGraph(props, graph_id=core.graph_id, dest=Loc(remote.uri)))
 
     def end(self, detail: str) -> None:
         """Close every connection, after what is still to be sent."""
@@ -422,3 +467,10 @@ class Remotes:
     async def ended(self) -> None:
         """Until every connection is closed."""
         await self._ended.wait()
+
+
+def _ignore(wire: WireMsg) -> None:
+    """Nobody is interested any more."""
+
+
+__all__ = ["BUILT", "DUPLICATE", "OURS", "Remote", "Remotes", "remotes_of"]

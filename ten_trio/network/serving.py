@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ from ..graphs import AppProperty
 from ..runtime.app import App, open_app as open_runtime, settings_of
 from ..runtime.limits import Limits
 from .app_network import AppNetwork
+from .protocol_addons import FolderProtocols
 from .protocols import Protocols, WireProtocol
 from .settings import NetworkSettings
+from .settings_file import network_settings
 
 
 @asynccontextmanager
@@ -39,22 +41,27 @@ async def open_app(
     The app listens at its `uri`, which is also the name by which other apps know it, and at every URI
     of `listen`: `msgpack://HOST:PORT`, `ws://HOST:PORT`, `unix:///PATH` and so on; with port 0 at one
     that the system chooses (`App.uri` says which).  `network` bounds what comes in, and says who may
-    do what; `protocols` are further ones, besides those that come with ten_trio and those installed.
+    do what; `protocols` are further ones, besides those that come with ten_trio, those in the app's
+    folder (`ten_packages/protocol/`) and those installed.
+    `uri`, `listen` and `network` are each taken from the property.json if they aren't given here.
 
     Raises `GraphError`, `ConfigError`, `OSError` if it can't listen, and what starting the graphs raises.
     """
     settings = settings_of(source)
-    bounds = network or NetworkSettings()
-    known = Protocols()
+    bounds = network_settings(settings) if network is None else network
+    folder = FolderProtocols(settings.base_dir)
+    known = Protocols(folder.find)
     for protocol in protocols:
         known.register(protocol)
     own = settings.uri if uri is None else uri
-    uris = [each for each in (own, *listen) if each]
+    more = tuple(listen) or settings.listen
+    uris = list(dict.fromkeys(each for each in (own, *more) if each))
 
     def boundary(app: App, nursery: trio.Nursery) -> AppNetwork:
         return AppNetwork(app, nursery, bounds, known, uris)
 
-    async with open_runtime(
-        settings, uri=uri, auto_start=auto_start, limits=limits, grace=grace, network=boundary
-    ) as app:
-        yield app
+    with closing(folder):
+        async with open_runtime(
+            settings, uri=uri, auto_start=auto_start, limits=limits, grace=grace, network=boundary
+        ) as app:
+            yield app

@@ -18,8 +18,30 @@ def _positive(instance: object, attribute: attrs.Attribute[Any], value: Any) -> 
         raise ValueError(f"network.{attribute.name} must be positive, not {value!r}")
 
 
+def _whole(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    # As many as you like can be said as well.
+    if isinstance(value, float) and value != inf:
+        raise ValueError(f"network.{attribute.name} must be a whole number, not {value!r}")
+    _positive(instance, attribute, value)
+
+
+def _not_negative(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"network.{attribute.name} must be a number from 0 on, not {value!r}")
+
+
+def _sayable(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    # It has to get through an HTTP header unchanged, and through no log.
+    ok = isinstance(value, str) and value.isascii() and value.isprintable()
+    if not ok or value != value.strip():
+        raise ValueError(
+            f"network.{attribute.name} must be text of printable ASCII characters, without blanks"
+            " at its ends"
+        )
+
+
 def _count(default: int) -> Any:
-    return attrs.field(default=default, validator=_positive)
+    return attrs.field(default=default, validator=_whole)
 
 
 def _seconds(default: float) -> Any:
@@ -57,7 +79,7 @@ class NetworkSettings:
     """Graphs started from outside that may run at once."""
     connect_timeout: float = _seconds(5.0)
     """How long one attempt to connect may take."""
-    connect_retries: int = attrs.field(default=5, validator=attrs.validators.ge(0))
+    connect_retries: int = attrs.field(default=5, validator=_not_negative)
     """How often a failed attempt is repeated."""
     retry_delay: float = _seconds(0.5)
     """Between two attempts."""
@@ -67,7 +89,7 @@ class NetworkSettings:
     reconnect_delay_max: float = _seconds(10.0)
     patience: float = _seconds(0.02)
     """How long the reading of a connection waits for a receiver that has no room, before it goes on."""
-    token: str = attrs.field(default="", repr=False)
+    token: str = attrs.field(default="", repr=False, validator=_sayable)
     """What clients and apps have to show before anything they say counts; empty: nothing. It is
     also what this app shows to others."""
     start_graphs: StartGraphs | None = attrs.field(
@@ -80,6 +102,9 @@ class NetworkSettings:
     """The only addons that a graph from outside may be made of; None: all that the app knows by name."""
     close_app: bool | None = None
     """Whether close_app may come from outside. None: from those who may start any graph."""
+    http_origins: tuple[str, ...] = ()
+    """The web pages that may use the HTTP front door, by origin, such as `https://example.org`; `*` is any.
+    Pages get in nowhere else, however local the browser is."""
     server_ssl: ssl.SSLContext | None = attrs.field(default=None, repr=False)
     client_ssl: ssl.SSLContext | None = attrs.field(default=None, repr=False)
     websocket_driver: Literal["trio-websocket", "websockets"] = "trio-websocket"

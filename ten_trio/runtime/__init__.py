@@ -15,3 +15,4 @@ from .nursery import ExtensionNursery as ExtensionNursery
 from .policies import ResultReturnPolicy as ResultReturnPolicy
 from .proxy import TenEnvProxy as TenEnvProxy
 from .report import ExtensionReport as ExtensionReport, ShutdownReport as ShutdownReport
+from .turns import Turn as Turn, TurnReport as TurnReport

@@ -179,21 +179,9 @@ class AppAddons(AddonStore):
         if module_name in sys.modules:
             return
         folder = file.parent
-        spec = importlib.util.spec_from_file_location(
-            module_name,
-            file,
-            submodule_search_locations=[str(folder)] if folder.name == name else None,
-        )
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = module
         token = _registering.set((self, folder))
         try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[module_name]
-            raise
+            load_module(module_name, file, is_package=folder.name == name)
         finally:
             _registering.reset(token)
 
@@ -201,6 +189,22 @@ class AppAddons(AddonStore):
         for point in entry_points(group=ENTRY_POINT_GROUP, name=name):
             self.register(name, point.load())
         return self.get(name)
+
+
+def load_module(name: str, file: Path, *, is_package: bool) -> None:
+    """Import `file` as the module `name`; a package finds others next to it. Raises what that raises."""
+    spec = importlib.util.spec_from_file_location(
+        name, file, submodule_search_locations=[str(file.parent)] if is_package else None
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
 
 
 def _modules(base_dir: Path | None) -> Iterator[tuple[str, Path]]:

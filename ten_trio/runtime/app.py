@@ -37,6 +37,7 @@ from .metadata import MetadataStore
 from .own_handle import OwnLoopEngine
 from .own_loop import CoreLink
 from .report import ShutdownReport
+from .turns import GraphPlace
 
 if TYPE_CHECKING:
     from ..messages import Cmd
@@ -70,6 +71,8 @@ class App:
         self.close_reason = ""
         self._compiled = CompiledGraphs(base_dir, self.uri)
         self._singletons: dict[str, EngineCore | CoreLink] = {}
+        self.on_graph: Callable[[Engine], object] | None = None
+        """Called with every graph that was started from outside, or because somebody sends to it."""
         self._close_wanted = trio.Event()
         self._graph_ended = trio.Event()
         self._had_graphs = False
@@ -195,6 +198,9 @@ class App:
         if isinstance(graph, str):
             sync_stop = sync_stop or self.predefined(graph).sync_stop_before_deinit
         flat = self._compiled.flat(definition)
+        if sync_stop and len(flat.apps) > 1:
+            message = "works in one app only, and this graph spans several"
+            raise GraphError([Problem("sync_stop_before_deinit", message)])
         options: Any = {
             "grace": grace,
             "graph_id": graph_id or str(uuid4()),
@@ -337,6 +343,16 @@ class App:
         """Run an engine that `graph_for` has made; nobody waits for it."""
         core.is_unattended = True
         self._spawn(core.run)
+        self._tell_of(core)
+
+    def _tell_of(self, core: EngineCore | CoreLink) -> None:
+        if self.on_graph is not None:
+            self._spawn(self._tell_when_created, core)
+
+    async def _tell_when_created(self, core: EngineCore | CoreLink) -> None:
+        await core.created.wait()
+        if core.is_created and self.on_graph is not None:
+            self.on_graph(_handle(core))
 
     async def _start_by_cmd(
         self, cmd: StartGraph, path: Any, engine: EngineCore | CoreLink
@@ -366,7 +382,7 @@ class App:
         return name if core is None else core.graph_id
 
     def _graph_for(self, name: str) -> EngineCore | CoreLink | None:
-        core = self.engines.get(name)
+        core = self.engines.get(self.graph_id_of(name))
         if core is not None:
             return core
         singleton = next(
@@ -382,6 +398,7 @@ class App:
         core.is_unattended = True
         self._singletons[name] = core
         self._spawn(core.run)
+        self._tell_of(core)
         return core
 
     def forward_cmd(self, dest: Loc, cmd: Cmd, path: Any, sender: EngineCore | CoreLink) -> None:
@@ -392,6 +409,8 @@ class App:
         elif core.closing:
             path.answer(StatusCode.ERROR, core.closed_detail())
         else:
+            if cmd._turn is not None:
+                cmd._turn.places.setdefault(core, GraphPlace(core))
             core.when_created(lambda: core.admit_cmd(dest.extension_name, cmd, path))
 
     def forward_data(self, dest: Loc, msg: Msg, sender: EngineCore | CoreLink) -> str | None:
@@ -399,6 +418,8 @@ class App:
         core = self._graph_for(dest.graph_id or "")
         if core is None or core.closing:
             return "graph not found"
+        if msg._turn is not None:
+            msg._turn.places.setdefault(core, GraphPlace(core))
         core.when_created(lambda: core.admit_data(dest.extension_name, msg))
         return None
 

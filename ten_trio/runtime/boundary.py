@@ -12,9 +12,12 @@ from ..messages import Loc
 from .outlet import Nowhere
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .app import App
-    from .endpoint import Receiver
+    from .endpoint import Endpoint, Receiver
     from .engine import EngineCore
+    from .turns import Turn
 
 
 class EngineBoundary(Protocol):
@@ -25,6 +28,12 @@ class EngineBoundary(Protocol):
 
     async def join(self) -> None:
         """Start the graph in the other apps that its extensions here talk to. Raises `TenError`."""
+
+    def peers(self) -> Iterable[Endpoint]:
+        """The apps and clients that have a part in it."""
+
+    def drop(self, turn: Turn) -> int:
+        """Drop the data of a cancelled turn that is still to be sent; how many messages it was."""
 
     def begin_close(self) -> None:
         """The close of the graph begins; the connections go on until `end`."""
@@ -42,6 +51,10 @@ class AppBoundary(Protocol):
     @property
     def is_listening(self) -> bool:
         """Whether anybody can come in."""
+
+    @property
+    def uris(self) -> tuple[str, ...]:
+        """Where it listens, with the ports that the system has chosen."""
 
     async def open(self) -> None:
         """Begin to listen. Raises `OSError`, `ConfigError`."""
@@ -71,6 +84,14 @@ class NoNetwork:
         for app in self._core.graph.apps:
             if not self._core.app.is_here(app):
                 raise ConnectFailed(f"Failed to connect to {app}")
+
+    def peers(self) -> Iterable[Endpoint]:
+        """Nobody."""
+        return ()
+
+    def drop(self, turn: Turn) -> int:
+        """Nothing is to be sent."""
+        return 0
 
     def begin_close(self) -> None:
         """Nothing to close."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ..graphs import ExtensionNode, FlatGraph, Graph, flatten
@@ -22,11 +23,13 @@ class CompiledGraphs:
         self._known: dict[int, tuple[Graph, FlatGraph]] = {}
 
     def flat(self, graph: Graph) -> FlatGraph:
-        """What runs of `graph`. Raises `GraphError`."""
+        """What runs of `graph`. Raises `GraphError`, `MissingVariable`."""
         known = self._known.get(id(graph))
         if known is not None and known[0] == graph:
             return known[1]
-        flat = flatten(graph, base_dir=self._base_dir, app_uri=self._app_uri or None)
+        flat = flatten(
+            graph, base_dir=self._base_dir, app_uri=self._app_uri or None, environ=os.environ
+        )
         if all(isinstance(node, ExtensionNode) for node in graph.nodes) and not graph.import_uri:
             if len(self._known) >= _MOST:
                 del self._known[next(iter(self._known))]

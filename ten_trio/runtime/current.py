@@ -11,15 +11,16 @@ from ..messages import Msg
 class Background:
     """Stands for "no message": lifecycle callbacks, the host, and tasks in `env.nursery`.
 
-    A background task remembers the message that was being handled when it was started, for what
-    it sends to inherit (`_turn`), but it isn't the handler: nobody waits for it.
+    A background task remembers the message that was being handled when it was started as the parent
+    of the commands it sends, but it isn't the handler: nobody waits for it, and it outlives the turn.
+    (What belongs to a turn says so: `env.turn_scope`.)
     """
 
     __slots__ = ("_id", "_line", "_turn")
 
     def __init__(self, origin: Msg | Background | None = None) -> None:
         self._line: Any = None
-        self._turn: Any = None if origin is None else origin._turn
+        self._turn: Any = None
         self._id: int = 0 if origin is None else origin._id
 
 

@@ -24,6 +24,9 @@ from ..messages import Loc, StatusCode
 from .paths import Branch, Expiry, Fan, InPath, OutPath, Sending, Sink, State, Unasked
 from .policies import ResultReturnPolicy
 
+CANCELLED: Final = "turn cancelled"
+"""The detail of the ERROR results of a cancelled turn's commands, and the cause its data is dropped for."""
+
 if TYPE_CHECKING:
     from ..graphs import Conversion
     from ..messages import Cmd, CmdResult, Msg
@@ -149,7 +152,12 @@ class Endpoint:
                     return UNROUTED
             hops = found
         loc = self.loc
-        turn = now._turn
+        turn = msg._turn
+        if turn is None:
+            turn = now._turn
+        if turn is not None and turn.is_cancelled:
+            self.engine.turns.dropped += 1
+            return UNROUTED
         full: Line | None = None
         level = 0
         refused = False
@@ -163,8 +171,7 @@ class Endpoint:
                     logger.warning("%s: %r to %s dropped: %s", self.loc, msg, hop.line.name, error)
                     continue
             shell._src = loc
-            if turn is not None and shell._turn is None:
-                shell._turn = turn
+            shell._turn = turn
             shell._line = line = hop.line
             count = line.count + 1
             if count > line.cap:
@@ -268,8 +275,14 @@ class Endpoint:
         shell._id = path.id
         shell._path = None
         shell._src = self.loc
-        if shell._turn is None:
-            shell._turn = now._turn
+        turn = shell._turn
+        if turn is None:
+            shell._turn = turn = now._turn
+        if turn is not None:
+            path.turn = turn
+            if turn.is_cancelled:
+                path.answer(StatusCode.ERROR, CANCELLED)
+                return
         hop.receiver.take_cmd(shell, path, hop.result_conversion)
 
     def give_back(self, result: CmdResult) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,7 +27,7 @@ from .boundary import boundary_of
 from .closing import Closing
 from .current import NOTHING, current
 from .directory import HOST, NOT_FOUND, Directory
-from .endpoint import Hop, Routes
+from .endpoint import CANCELLED, Endpoint, Hop, Routes
 from .flag import Flag
 from .instance import Instance
 from .lanes import Group
@@ -39,6 +39,7 @@ from .report import ShutdownReport, report_of
 from .routing import compile_routes
 from .settings import Settings
 from .supervision import blame
+from .turns import Turn, TurnReport, Turns
 
 if TYPE_CHECKING:
     from ..graphs import Conversion
@@ -108,6 +109,7 @@ class EngineCore:
         """Whether all its extensions could be made."""
         self.closed = Flag()
         self._report: ShutdownReport | None = None
+        self._turns: Turns | None = None
         self.nursery: trio.Nursery
         self.directory = Directory(self)
         self.outsides: list[Outside] = []
@@ -131,6 +133,27 @@ class EngineCore:
         self._all_started = Flag()
         self._all_stopped = Flag()
         self._early: list[Callable[[], object]] = []
+
+    @property
+    def turns(self) -> Turns:
+        """The turns of this graph; made when the first is needed."""
+        if self._turns is None:
+            self._turns = Turns(self)
+        return self._turns
+
+    async def cancel_turn(self, turn: Turn | str, reason: str) -> TurnReport | None:
+        """See `TenEnv.cancel_turn`."""
+        if isinstance(turn, str):
+            found = self.turns.find(turn)
+            if found is None:
+                await trio.lowlevel.checkpoint()
+                return None
+            turn = found
+        return await self.turns.cancel(turn, reason)
+
+    def endpoints(self) -> Iterable[Endpoint]:
+        """Everything that sends commands here."""
+        return (*self.instances.values(), *self.outsides, *self.boundary.peers())
 
     @property
     def title(self) -> str:
@@ -330,6 +353,9 @@ class EngineCore:
         """A command from another graph, for one of the extensions or along the exposed messages."""
         if path.closed:
             return  # its caller has gone while this graph was being created
+        if cmd._turn is not None and cmd._turn.is_cancelled:
+            path.answer(StatusCode.ERROR, CANCELLED)
+            return
         if self.closing:
             path.answer(StatusCode.ERROR, self.closed_detail())
             return
@@ -355,6 +381,9 @@ class EngineCore:
     def admit_data(self, extension: str | None, msg: Msg) -> Line | None:
         """Data or a frame from another graph or app; a line that is over its bound now, if one is."""
         full = None
+        if msg._turn is not None and msg._turn.is_cancelled:
+            self.turns.dropped += 1
+            return None
         for hop in self._admitted(extension, msg, self.host.flow_routes[msg.kind]):
             shell = msg._shell()
             if hop.conversion is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +19,7 @@ from .nursery import ExtensionNursery
 from .paths import InPath, Sink
 from .policies import ResultReturnPolicy
 from .properties import PropertyStore
+from .turns import INHERIT, Inherit, Turn, TurnReport, assign, turn_of
 
 if TYPE_CHECKING:
     from ..messages import AudioFrame, Cmd, CmdResult, VideoFrame
@@ -75,6 +76,7 @@ class TenEnv(PropertyStore, Logging):
         *,
         policy: ResultReturnPolicy | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - a path's time to live, also across remotes
+        turn: Turn | Inherit | None = INHERIT,
     ) -> CmdResult:
         """Send a command and wait for its result: the first ERROR, else the last OK.
 
@@ -82,7 +84,7 @@ class TenEnv(PropertyStore, Logging):
         until the runtime answers with ERROR `Path timeout.`  Raises `NotConnected`, `EnvClosed`,
         `SchemaError` if it can't be sent.
         """
-        return await self._start(cmd, policy, timeout).result()
+        return await self._start(cmd, policy, timeout, turn).result()
 
     @asynccontextmanager
     async def send_cmd_ex(
@@ -91,12 +93,13 @@ class TenEnv(PropertyStore, Logging):
         *,
         policy: ResultReturnPolicy = ResultReturnPolicy.EACH_OK_AND_ERROR,
         timeout: float | None = None,  # noqa: ASYNC109
+        turn: Turn | Inherit | None = INHERIT,
     ) -> AsyncGenerator[Call, None]:
         """`async with env.send_cmd_ex(cmd) as results: async for result in results: …`
 
         Every result of every destination.  Leaving the block early abandons the rest.
         """
-        call = self._start(cmd, policy, timeout)
+        call = self._start(cmd, policy, timeout, turn)
         try:
             yield call
         finally:
@@ -108,9 +111,10 @@ class TenEnv(PropertyStore, Logging):
         *,
         policy: ResultReturnPolicy | None = None,
         timeout: float | None = None,
+        turn: Turn | Inherit | None = INHERIT,
     ) -> Call:
         """Send a command and return at once with a promise of its results."""
-        return self._start(cmd, policy, timeout)
+        return self._start(cmd, policy, timeout, turn)
 
     def post_cmd(
         self,
@@ -120,6 +124,7 @@ class TenEnv(PropertyStore, Logging):
         *,
         policy: ResultReturnPolicy | None = None,
         timeout: float | None = None,
+        turn: Turn | Inherit | None = INHERIT,
     ) -> None:
         """Send a command and return at once.
 
@@ -128,6 +133,7 @@ class TenEnv(PropertyStore, Logging):
         those of a received command that is sent on: they go to whoever had sent it.
         """
         self._check_thread()
+        assign(cmd, turn)
         now = current.get()
         sink: Sink
         relay = False
@@ -141,9 +147,17 @@ class TenEnv(PropertyStore, Logging):
             sink = RelaySink(self._instance, parent) if relay else DISCARD
         self._instance.start(cmd, sink, now, policy=policy, timeout=timeout, relay=relay)
 
-    def _start(self, cmd: Cmd, policy: ResultReturnPolicy | None, timeout: float | None) -> Call:
+    def _start(
+        self,
+        cmd: Cmd,
+        policy: ResultReturnPolicy | None,
+        timeout: float | None,
+        turn: Turn | Inherit | None,
+    ) -> Call:
         if get_ident() != self._thread:
             self._check_thread()
+        if turn is not INHERIT:
+            assign(cmd, turn)
         call = Call()
         sending = self._instance.start(cmd, call, current.get(), policy=policy, timeout=timeout)
         call._abandon = sending.abandon
@@ -164,15 +178,24 @@ class TenEnv(PropertyStore, Logging):
 
     # Data and frames --------------------------------------------------------------------------
 
-    async def send_data(self, data: Msg, on_sent: SentHandler | None = None) -> bool:
+    async def send_data(
+        self,
+        data: Msg,
+        on_sent: SentHandler | None = None,
+        *,
+        turn: Turn | Inherit | None = INHERIT,
+    ) -> bool:
         """Send data to every destination; waits for room at the fullest.
 
-        `on_sent(env, error)` is called when the message is accepted here or refused.  False if no
-        edge of the graph takes it anywhere.  Raises `EnvClosed`, `MessageLocked`, `SchemaError`,
+        `on_sent(env, error)` is called when the message is accepted here or refused.  `turn`: the one
+        that it belongs to, by default that of the message being handled.  False if no edge of the
+        graph takes it anywhere, or its turn is cancelled.  Raises `EnvClosed`, `MessageLocked`, `SchemaError`,
         `QueueFull`.  Cancelled while it waits for room, the message is on its way all the same.
         """
         if get_ident() != self._thread:
             self._check_thread()
+        if turn is not INHERIT:
+            assign(data, turn)
         now = current.get()
         try:
             full = self._instance.post(data, now)
@@ -196,13 +219,25 @@ class TenEnv(PropertyStore, Logging):
         )
         return True
 
-    async def send_audio_frame(self, frame: AudioFrame, on_sent: SentHandler | None = None) -> bool:
+    async def send_audio_frame(
+        self,
+        frame: AudioFrame,
+        on_sent: SentHandler | None = None,
+        *,
+        turn: Turn | Inherit | None = INHERIT,
+    ) -> bool:
         """`send_data` for an audio frame."""
-        return await self.send_data(frame, on_sent)
+        return await self.send_data(frame, on_sent, turn=turn)
 
-    async def send_video_frame(self, frame: VideoFrame, on_sent: SentHandler | None = None) -> bool:
+    async def send_video_frame(
+        self,
+        frame: VideoFrame,
+        on_sent: SentHandler | None = None,
+        *,
+        turn: Turn | Inherit | None = INHERIT,
+    ) -> bool:
         """`send_data` for a video frame."""
-        return await self.send_data(frame, on_sent)
+        return await self.send_data(frame, on_sent, turn=turn)
 
     def discard_queued(self, *, sent_before: Cmd | None = None) -> int:
         """Drop the data and frames that wait for this extension; how many there were.
@@ -212,6 +247,45 @@ class TenEnv(PropertyStore, Logging):
         """
         self._check_thread()
         return self._instance.discard_queued(sent_before)
+
+    # Turns ------------------------------------------------------------------------------------
+
+    def new_turn(self) -> Turn:
+        """Open a turn, for messages to be sent with `turn=`.
+
+        What is sent while one of them is handled belongs to it as well, also in other graphs and apps.
+        """
+        self._check_thread()
+        return self._instance.engine.turns.new()
+
+    @property
+    def turn(self) -> Turn | None:
+        """The turn of the message being handled; None if it has none."""
+        return turn_of(current.get())
+
+    async def cancel_turn(self, turn: Turn | str, reason: str = "") -> TurnReport | None:
+        """Cancel a turn, or that of an id: what is queued of it is dropped, handlers at work on it are
+        cancelled, its commands end with ERROR `turn cancelled`; no other turn loses anything.
+
+        The step itself is taken at once; this returns when nothing of the turn is at work any more,
+        here and wherever else it had got to, and each `on_turn_cancelled` is back.  Called by a
+        handler of that turn, it ends that handler.  None if nothing belongs to a turn of that id;
+        a turn that is cancelled already is waited for.
+        """
+        self._check_thread()
+        return await self._instance.engine.cancel_turn(turn, reason)
+
+    def turn_scope(
+        self, turn: Turn | Inherit | None = INHERIT, *, shield: bool = False
+    ) -> AbstractContextManager[trio.CancelScope]:
+        """`with env.turn_scope(turn): …`: this block belongs to `turn`.
+
+        It is cancelled with the turn, and what is sent in it inherits the turn: for background
+        tasks, which otherwise belong to none.  With `shield=True`, in contrast, the block goes on
+        though the turn of the handler it is in is cancelled; what it sends belongs to no turn.
+        """
+        self._check_thread()
+        return self._instance.engine.turns.scope(turn, shield)
 
     # Lifetimes --------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from ..messages import Timeout
 if TYPE_CHECKING:
     from ..messages import AudioFrame, Cmd, Data, VideoFrame
     from .env import TenEnv
+    from .turns import Turn
 
 OnError = Literal["stop_graph", "isolate", "restart"]
 
@@ -21,6 +22,7 @@ _CALLBACKS = {
     "on_start": "self, env",
     "on_stop": "self, env",
     "on_deinit": "self, env",
+    "on_turn_cancelled": "self, env, turn",
     "on_cmd": "self, env, cmd",
     "on_data": "self, env, data",
     "on_audio_frame": "self, env, frame",
@@ -84,6 +86,14 @@ class Extension:
 
     async def on_deinit(self, env: TenEnv) -> None:
         """The last callback: it may send, but receives nothing except results."""
+
+    async def on_turn_cancelled(self, env: TenEnv, turn: Turn) -> object:
+        """A turn was cancelled: clear what is kept of it here, such as a buffer that is being played.
+
+        Nothing more of the turn will come.  What it returns, such as how far it had played, is told to
+        whoever has cancelled the turn; after `Limits.turn_grace` seconds nobody waits for that.
+        """
+        return None
 
     async def on_cmd(self, env: TenEnv, cmd: Cmd) -> None:
         """Handle a command; answer it with `env.return_result`. The default answers ERROR."""

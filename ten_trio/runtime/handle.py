@@ -35,6 +35,11 @@ class Engine(HostSender):
         return self._core.graph_id
 
     @property
+    def name(self) -> str:
+        """The name of the predefined graph that it is, if it is one; else empty."""
+        return self._core.graph_name
+
+    @property
     def extensions(self) -> tuple[str, ...]:
         """The names of the extensions, in the graph's order."""
         return tuple(self._core.instances)

@@ -19,6 +19,7 @@ from .flag import Flag
 from .outlet import Outlet
 from .paths import InPath
 from .policies import ResultReturnPolicy
+from .turns import INHERIT, Inherit, Turn, TurnReport, assign
 
 if TYPE_CHECKING:
     from ..graphs import Conversion
@@ -172,6 +173,20 @@ class Subscription:
             return False
         return True
 
+    def drop(self, turn: Turn) -> int:
+        """Drop what has come of a turn that is cancelled, but for commands; how many it was."""
+        kept: list[Msg] = []
+        with suppress(trio.WouldBlock, trio.EndOfChannel):
+            while True:
+                kept.append(self._receive.receive_nowait())
+        number = len(kept)
+        for msg in kept:
+            if msg._turn is not turn or isinstance(msg, Cmd):
+                self._send.send_nowait(msg)
+                number -= 1
+        self.dropped += number
+        return number
+
     def close(self) -> None:
         """The reader gets what is left, then the end."""
         self._send.close()
@@ -218,13 +233,14 @@ class HostSender:
         *,
         policy: ResultReturnPolicy | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - a path's time to live, also across remotes
+        turn: Turn | Inherit | None = INHERIT,
     ) -> CmdResult:
         """Send a command into the graph and wait for its result: the first ERROR, else the last OK.
 
         Without a destination it goes where the graph's exposed messages say.  Raises `NotConnected`
         or `EngineClosed` if it can't be sent.
         """
-        call = self.start_cmd(cmd, policy=policy, timeout=timeout)
+        call = self.start_cmd(cmd, policy=policy, timeout=timeout, turn=turn)
         if call.is_completed:  # nobody there to wait for; a checkpoint all the same
             await trio.lowlevel.checkpoint()
         return await call.result()
@@ -236,9 +252,10 @@ class HostSender:
         *,
         policy: ResultReturnPolicy = ResultReturnPolicy.EACH_OK_AND_ERROR,
         timeout: float | None = None,  # noqa: ASYNC109
+        turn: Turn | Inherit | None = INHERIT,
     ) -> AsyncGenerator[Call, None]:
         """Every result of every destination, inside a block; leaving it abandons the rest."""
-        call = self.start_cmd(cmd, policy=policy, timeout=timeout)
+        call = self.start_cmd(cmd, policy=policy, timeout=timeout, turn=turn)
         try:
             yield call
         finally:
@@ -250,9 +267,11 @@ class HostSender:
         *,
         policy: ResultReturnPolicy | None = None,
         timeout: float | None = None,
+        turn: Turn | Inherit | None = INHERIT,
     ) -> Call:
         """Send a command and return at once with a promise of its results."""
         self._check_open(cmd)
+        assign(cmd, turn)
         call = Call()
         sending = self._outside.start(cmd, call, NOTHING, policy=policy, timeout=timeout)
         call._abandon = sending.abandon
@@ -266,12 +285,14 @@ class HostSender:
         *,
         policy: ResultReturnPolicy | None = None,
         timeout: float | None = None,
+        turn: Turn | Inherit | None = INHERIT,
     ) -> None:
         """Send a command and return at once; `result_handler(engine, result, error)` gets the result.
 
         Without a handler results are discarded, except those of a received command that is sent on.
         """
         self._check_open(cmd)
+        assign(cmd, turn)
         if result_handler is None:
             given, relay = self._outside.sink_without_handler(cmd)
             self._outside.start(cmd, given, NOTHING, policy=policy, timeout=timeout, relay=relay)
@@ -288,9 +309,10 @@ class HostSender:
         await trio.lowlevel.checkpoint()
         return given
 
-    async def send_data(self, data: Msg) -> bool:
+    async def send_data(self, data: Msg, *, turn: Turn | Inherit | None = INHERIT) -> bool:
         """Send data into the graph; waits for room. False if nothing there takes it."""
         self._check_open(data)
+        assign(data, turn)
         return await self._send_data(data)
 
     async def _send_data(self, data: Msg) -> bool:
@@ -301,13 +323,27 @@ class HostSender:
         await full.wait_for_room(None)  # type: ignore[attr-defined]
         return True
 
-    async def send_audio_frame(self, frame: AudioFrame) -> bool:
+    async def send_audio_frame(
+        self, frame: AudioFrame, *, turn: Turn | Inherit | None = INHERIT
+    ) -> bool:
         """`send_data` for an audio frame."""
-        return await self.send_data(frame)
+        return await self.send_data(frame, turn=turn)
 
-    async def send_video_frame(self, frame: VideoFrame) -> bool:
+    async def send_video_frame(
+        self, frame: VideoFrame, *, turn: Turn | Inherit | None = INHERIT
+    ) -> bool:
         """`send_data` for a video frame."""
-        return await self.send_data(frame)
+        return await self.send_data(frame, turn=turn)
+
+    def new_turn(self) -> Turn:
+        """Open a turn, for messages to be sent with `turn=`; see `TenEnv.new_turn`."""
+        self._check_thread()
+        return self._core.turns.new()
+
+    async def cancel_turn(self, turn: Turn | str, reason: str = "") -> TurnReport | None:
+        """Cancel a turn, or that of an id; see `TenEnv.cancel_turn`."""
+        self._check_thread()
+        return await self._core.cancel_turn(turn, reason)
 
     @asynccontextmanager
     async def messages(

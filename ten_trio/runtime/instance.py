@@ -27,7 +27,7 @@ from ..messages import (
     VideoFrame,
 )
 from .current import Background
-from .endpoint import Endpoint
+from .endpoint import CANCELLED, Endpoint
 from .lines import Line, Starter
 from .paths import InPath, OutPath, State, Unasked
 from .settings import Settings
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .extension import Extension
     from .lanes import Group, Worker
     from .lifecycle import Life
+    from .turns import Turn
 
 logger = logging.getLogger("ten_trio.runtime")
 
@@ -406,6 +407,20 @@ class Instance(Endpoint):
         if isinstance(path, InPath):
             path.answer(StatusCode.ERROR, f"{self.name}: {type(failure).__name__}: {failure}")
         self.engine.extension_failed(self, failure)
+
+    def handler_cancelled(self) -> None:
+        """A handler has ended that was cancelled."""
+        self.engine.turns.changed()
+
+    def is_over(self, turn: Turn) -> bool:
+        """Whether the step that cancels this turn has been taken here."""
+        # It may have been cancelled elsewhere, and the step has yet to come.
+        return turn.is_cancelled and turn in self.engine.turns.over
+
+    def came_late(self, msg: Msg) -> None:
+        """`msg` is of a turn that was cancelled in the meantime; a command was answered then."""
+        if not isinstance(msg, Cmd | CmdResult):
+            self.data_line.drop(CANCELLED)
 
     def handler_leaked(self, msg: Msg) -> None:
         """A handler left a nursery of its own open."""

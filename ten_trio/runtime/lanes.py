@@ -303,6 +303,12 @@ class Worker:
                 if msg._line.late is not None:
                     msg._line.late(msg)
                     continue
+                if msg._turn is not None and msg._turn.is_cancelled:
+                    # It was in no queue when that happened.
+                    msg._line.count -= 1
+                    msg._line.popped += 1
+                    msg._line.owner.came_late(msg)
+                    continue
             line: Line = msg._line
             line.count -= 1
             line.popped += 1
@@ -405,6 +411,8 @@ class Worker:
         """Stay with a handler that waits until it has finished."""
         line.quiet = 0
         line.owner.workers[self] = msg
+        if msg._turn is not None and line.owner.is_over(msg._turn):
+            self.scope.cancel("it has cancelled its own turn")
         if line.serial:
             line.waiting = True
             self.group.scatter(line)
@@ -425,6 +433,8 @@ class Worker:
             task.context = base
             msg._line = None
             del line.owner.workers[self]
+            if self.scope.cancel_called:
+                line.owner.handler_cancelled()
             line.waiting = False
             gathered = not line.serial or self.group.gather(line)
         for _ in range(_TRIES):

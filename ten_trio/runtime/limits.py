@@ -48,6 +48,8 @@ class Limits:
     """How long `open_graph` waits for every `on_start`."""
     grace: float = attrs.field(default=5.0, validator=_positive)
     """How long an orderly close may take in all."""
+    turn_grace: float = attrs.field(default=1.0, validator=_positive)
+    """How long the cancelling of a turn waits for an extension's `on_turn_cancelled`."""
     cleanup: float = attrs.field(default=1.0, validator=_positive)
     """What cancelled code gets on top of `grace` for its cleanup."""
     restarts: int = attrs.field(default=3, validator=_positive)

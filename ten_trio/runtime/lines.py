@@ -32,6 +32,15 @@ class Owner(Protocol):
     def handler_failed(self, msg: Msg, error: BaseException) -> BaseException | None:
         """Deal with what left the handler of `msg`; return what has to go on rising, if any."""
 
+    def handler_cancelled(self) -> None:
+        """A handler has ended that was cancelled."""
+
+    def is_over(self, turn: Any) -> bool:
+        """Whether the step that cancels this turn has been taken here."""
+
+    def came_late(self, msg: Msg) -> None:
+        """`msg` is of a turn that was cancelled in the meantime: it isn't handled."""
+
     def handler_leaked(self, msg: Msg) -> None:
         """The handler of `msg` returned inside a nursery that it had opened."""
 

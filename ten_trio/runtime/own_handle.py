@@ -18,6 +18,7 @@ from .host import UNREAD, Subscription
 from .loops import Loop, ask
 from .paths import InPath, Sending, Sink
 from .policies import ResultReturnPolicy
+from .turns import INHERIT, Inherit, Turn, TurnReport, assign
 
 if TYPE_CHECKING:
     from ..messages import CmdResult
@@ -79,6 +80,10 @@ class _CrossSubscription(Subscription):
                 lambda: path.answer(StatusCode.ERROR, "busy: the host doesn't keep up")
             )
 
+    def drop(self, turn: Turn) -> int:
+        self._home.post(self._real.drop, turn)
+        return 0
+
     def close(self) -> None:
         self._home.post(self._real.close)
 
@@ -138,8 +143,10 @@ class OwnLoopEngine(Engine):
         *,
         policy: ResultReturnPolicy | None = None,
         timeout: float | None = None,
+        turn: Turn | Inherit | None = INHERIT,
     ) -> Call:
         """Send a command and return at once; what keeps it from being sent is raised by the call."""
+        assign(cmd, turn)
         call = Call()
         call._abandon = self._begin(
             cmd,
@@ -158,12 +165,14 @@ class OwnLoopEngine(Engine):
         *,
         policy: ResultReturnPolicy | None = None,
         timeout: float | None = None,
+        turn: Turn | Inherit | None = INHERIT,
     ) -> None:
         """Send a command and return at once.
 
         A `result_handler` runs in the graph's loop: the engine it is given is for use there.  It also
         hears what keeps the command from being sent.
         """
+        assign(cmd, turn)
         outside = self._outside
         if result_handler is None:
             given, relay = outside.sink_without_handler(cmd)
@@ -189,10 +198,15 @@ class OwnLoopEngine(Engine):
 
         return await self._ask(give_back)
 
-    async def send_data(self, data: Msg) -> bool:
+    async def send_data(self, data: Msg, *, turn: Turn | Inherit | None = INHERIT) -> bool:
         """Send data into the graph; waits for room. False if nothing there takes it."""
         self._check_open(data)
+        assign(data, turn)
         return await self._ask(self._send_data, _own(data))
+
+    async def cancel_turn(self, turn: Turn | str, reason: str = "") -> TurnReport | None:
+        """As `Engine.cancel_turn`."""
+        return await self._ask(self._core.cancel_turn, turn, reason)
 
     @asynccontextmanager
     async def messages(

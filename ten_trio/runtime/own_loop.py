@@ -213,9 +213,11 @@ class CoreLink:
         )
         core.host = Outside(core)
         core.on_closing = lambda: app_loop.post(self._note_closing, core.close_reason)
-        app_loop.post(self._begin, here, core)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(core.run)
+            # What comes from elsewhere may need a task: there have to be some first.
+            await core.opened.wait()
+            app_loop.post(self._begin, here, core)
             await core.created.wait()
             app_loop.post(self.created.set)
             await core.wait_started()

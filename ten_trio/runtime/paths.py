@@ -92,6 +92,7 @@ class OutPath:
         "seq_id",
         "sink",
         "timeout",
+        "turn",
     )
 
     def __init__(
@@ -119,6 +120,7 @@ class OutPath:
         self.queue: dict[int, Any] | None = None
         self.in_path: InPath | Remote | None = None
         self.closed = False
+        self.turn: Any = None
         owner.out_paths[self.id] = self
         if timeout != inf:
             owner.expiry.add(self)

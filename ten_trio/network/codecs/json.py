@@ -38,7 +38,7 @@ from ..codec import (
     WireMsg,
 )
 from .graph_form import json_text
-from .layout import BY_CLASS
+from .layout import BY_CLASS, turn_id
 from .received import Received
 
 GRAPH_KEYS: Final = ("nodes", "connections", "exposed_messages", "exposed_properties")
@@ -108,6 +108,10 @@ class JsonCodec:
         return size
 
     def _read(self, text: bytes) -> WireMsg:
+        return self.message(self.parse(text))
+
+    def parse(self, text: bytes) -> Any:
+        """Return what a text in JSON says, if it is within the limits. Raises `CodecError`."""
         limits = self.limits
         if sum(map(text.count, _SEPARATORS)) > limits.max_properties:
             # Perhaps they are in strings. What is outside bounds what parsing will allocate.
@@ -126,6 +130,10 @@ class JsonCodec:
         except RecursionError:
             raise TooDeep(_too_deep(limits)) from None
         self._check(read, limits.max_depth + 2, len(text) > limits.max_string)
+        return read
+
+    def message(self, read: object) -> WireMsg:
+        """Return the message that `read`, which `parse` has returned, stands for. Raises `CodecError`."""
         try:
             return _message(read)
         except CodecError:
@@ -181,6 +189,8 @@ class JsonCodec:
             ten[name] = value
         if "cmd_id" in msg._fields:
             ten["cmd_id"] = cmd_id
+        if msg._turn:
+            ten["turn"] = turn_id(msg)
         if isinstance(msg, StartGraph) and isinstance(msg.graph, Graph):
             graph = write_graph(msg.graph)
             ten |= {key: self._plain(graph[key], 0) for key in GRAPH_KEYS if key in graph}
@@ -230,6 +240,8 @@ def _message(read: object) -> WireMsg:
             if not isinstance(value, list):
                 raise Malformed(f"ten.dest is a list, not {shown(value)}")
             msg._dests = as_dests(map(_location, value))
+        elif key == "turn":
+            msg._turn = string(value)
         elif key == "cmd_id" and key in msg._fields:
             cmd_id = string(value)
         elif key in msg._fields:

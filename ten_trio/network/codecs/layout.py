@@ -36,6 +36,13 @@ from ...messages import (
 from ...messages.buffers import Buffered
 from ...messages.fields import int32, int64, string, uint32, uint64
 
+
+def turn_id(msg: Msg) -> str:
+    """The id of a message's turn. One that was read has no more than that yet."""
+    turn = msg._turn
+    return turn if isinstance(turn, str) else str(turn.id)
+
+
 BUF: Final = ValueType.BUF.value
 
 

@@ -26,7 +26,7 @@ from ..codec import (
     WireMsg,
 )
 from . import graph_form
-from .layout import BUF, BY_CLASS, Layout
+from .layout import BUF, BY_CLASS, Layout, turn_id
 from .received import BIG
 
 EXT_TYPE: Final = 1
@@ -279,6 +279,8 @@ def _more(msg: Msg) -> dict[str, Any]:
             more["channel_layout"] = msg.channel_layout
     elif isinstance(msg, StartGraph) and (exposed := graph_form.exposed(msg)):
         more["exposed_messages"] = exposed
+    if msg._turn:
+        more["turn"] = turn_id(msg)
     return more
 
 

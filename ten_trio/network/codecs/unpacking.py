@@ -483,6 +483,8 @@ class Unpacking:
 
 def _add_more(msg: Any, more: dict[str, Any]) -> None:
     """Set the fields that the original doesn't transmit."""
+    if "turn" in more:
+        msg._turn = string(more["turn"])
     if isinstance(msg, (AudioFrame, VideoFrame)):
         if "is_eof" in more:
             msg.is_eof = boolean(more["is_eof"])

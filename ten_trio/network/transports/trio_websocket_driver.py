@@ -10,7 +10,8 @@ import trio_websocket
 from wsproto.utilities import LocalProtocolError
 
 from ..transport import RECEIVE_SIZE, HandshakeError, Piece, TransportOptions
-from .websocket import QUEUE_SIZE, Carrier, Driver, Gone, Request, Session, choose
+from .carrier import Carrier
+from .websocket_session import QUEUE_SIZE, Driver, Gone, Request, Session, choose
 
 
 class TrioWebSocketSession:

@@ -8,7 +8,8 @@ import trio
 
 from ...errors import MissingExtra
 from ..transport import HandshakeError, Piece, TransportOptions
-from .websocket import QUEUE_SIZE, Carrier, Driver, Gone, Request, Session, choose
+from .carrier import Carrier
+from .websocket_session import QUEUE_SIZE, Driver, Gone, Request, Session, choose
 
 try:
     from websockets.client import ClientProtocol

@@ -1,0 +1,242 @@
+"""Turns: what belongs to one, and that cancelling it stops all of that and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+import ten_trio as ten
+from ten_trio import Cmd, Data
+
+pytestmark = pytest.mark.trio
+
+
+class Recorder(ten.Extension):
+    """Notes what it is sent; `hold` lets its data handlers wait until they are let go."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.ended: list[str] = []
+        self.gate = trio.Event()
+        self.hold = False
+        self.cleared: list[ten.Turn] = []
+
+    async def on_data(self, env: ten.TenEnv, data: Data) -> None:
+        self.seen.append(data.name)
+        if self.hold:
+            try:
+                await self.gate.wait()
+            finally:
+                self.ended.append(data.name)
+
+    async def on_cmd(self, env: ten.TenEnv, cmd: Cmd) -> None:
+        self.seen.append(cmd.name)
+        if self.hold:
+            await self.gate.wait()
+        await env.return_result(cmd.ok())
+
+    async def on_turn_cancelled(self, env: ten.TenEnv, turn: ten.Turn) -> object:
+        self.cleared.append(turn)
+        return f"{len(self.seen)} seen"
+
+
+class Relay(ten.Extension):
+    """Sends everything on, under the same name."""
+
+    async def on_data(self, env: ten.TenEnv, data: Data) -> None:
+        await env.send_data(Data(data.name))
+
+    async def on_cmd(self, env: ten.TenEnv, cmd: Cmd) -> None:
+        result = await env.send_cmd(Cmd(cmd.name))
+        await env.return_result(cmd.ok() if result.status is ten.StatusCode.OK else cmd.error("x"))
+
+
+def relayed(names: str = "a b c") -> tuple[ten.Graph, Recorder]:
+    sink = Recorder()
+    graph = ten.Graph()
+    graph.node("relay", Relay)
+    graph.node("sink", lambda _name: sink)
+    for name in names.split():
+        graph.connect("relay", "sink", data=name)
+        graph.expose("data_in", name, "relay")
+    graph.connect("relay", "sink", cmd="ask")
+    graph.expose("cmd_in", "ask", "relay")
+    return graph, sink
+
+
+async def test_what_is_queued_of_a_turn_is_dropped_and_nothing_else() -> None:
+    graph, sink = relayed()
+    sink.hold = True
+    async with ten.open_app() as app, app.open_graph(graph) as engine:
+        old, new = engine.new_turn(), engine.new_turn()
+        await engine.send_data(Data("a"), turn=old)
+        await wait_all_tasks_blocked()
+        for name, turn in (("a", old), ("b", new), ("a", old), ("c", None)):
+            await engine.send_data(Data(name), turn=turn)
+        await wait_all_tasks_blocked()
+        assert sink.seen == ["a"]
+        sink.hold = False
+        report = await engine.cancel_turn(old, "interrupted")
+        assert sink.ended == ["a"]
+        await wait_all_tasks_blocked()
+        assert sink.seen == ["a", "b", "c"]
+        assert report is not None
+        assert (report.dropped, report.handlers) == (2, 1)
+        assert report.acknowledged == {"sink": "1 seen"}
+        assert sink.cleared == [old]
+
+
+async def test_its_commands_end_with_error_and_their_executors_are_told() -> None:
+    graph, sink = relayed()
+    sink.hold = True
+    abandoned: list[bool] = []
+
+    async def on_cmd(env: ten.TenEnv, cmd: Cmd) -> None:
+        with env.turn_scope(shield=True):
+            await cmd.abandoned.wait()
+            abandoned.append(True)
+
+    sink.on_cmd = on_cmd  # type: ignore[method-assign]
+    async with ten.open_app() as app, app.open_graph(graph) as engine:
+        turn = engine.new_turn()
+        call = engine.start_cmd(Cmd("ask"), turn=turn)
+        await wait_all_tasks_blocked()
+        report = await engine.cancel_turn(turn)
+        assert report is not None
+        result = await call.result()
+        assert (result.status, result.detail) == (ten.StatusCode.ERROR, "turn cancelled")
+        await wait_all_tasks_blocked()
+        assert abandoned == [True]
+        assert report.commands == 2  # the host's and the relay's
+
+
+async def test_what_is_sent_of_a_cancelled_turn_goes_nowhere() -> None:
+    graph, sink = relayed()
+    async with ten.open_app() as app, app.open_graph(graph) as engine:
+        turn = engine.new_turn()
+        await engine.cancel_turn(turn)
+        assert not await engine.send_data(Data("a"), turn=turn)
+        result = await engine.send_cmd(Cmd("ask"), turn=turn)
+        assert result.detail == "turn cancelled"
+        await wait_all_tasks_blocked()
+        assert sink.seen == []
+        # Twice, by its id, and one that nobody knows.
+        again = await engine.cancel_turn(turn.id)
+        assert again is not None
+        assert again.acknowledged == {}
+        assert await engine.cancel_turn("no such turn") is None
+
+
+async def test_a_handler_that_cancels_its_own_turn_goes_no_further() -> None:
+    steps: list[str] = []
+
+    class Ender(ten.Extension):
+        async def on_data(self, env: ten.TenEnv, data: Data) -> None:
+            steps.append(data.name)
+            if data.name == "a":
+                turn = env.turn
+                assert turn is not None
+                await env.cancel_turn(turn)
+                steps.append("too far")
+
+    graph = ten.Graph()
+    graph.node("ender", Ender)
+    graph.expose("data_in", "a", "ender")
+    graph.expose("data_in", "b", "ender")
+    async with ten.open_app() as app, app.open_graph(graph) as engine:
+        await engine.send_data(Data("a"), turn=engine.new_turn())
+        await engine.send_data(Data("b"))
+        await wait_all_tasks_blocked()
+    assert steps == ["a", "b"]
+
+
+async def test_background_tasks_belong_to_a_turn_if_they_say_so() -> None:
+    turns: list[ten.Turn | None] = []
+    ended: list[str] = []
+
+    class Speaker(ten.Extension):
+        async def on_data(self, env: ten.TenEnv, data: Data) -> None:
+            env.nursery.start_soon(self.speak, env, env.turn)
+            env.nursery.start_soon(self.idle, env)
+
+        async def speak(self, env: ten.TenEnv, turn: ten.Turn | None) -> None:
+            with env.turn_scope(turn) as scope:
+                turns.append(env.turn)
+                await trio.sleep_forever()
+            ended.append("speak" if scope.cancelled_caught else "")
+
+        async def idle(self, env: ten.TenEnv) -> None:
+            turns.append(env.turn)
+            await trio.sleep_forever()
+
+    graph = ten.Graph()
+    graph.node("speaker", Speaker)
+    graph.expose("data_in", "say", "speaker")
+    async with ten.open_app() as app, app.open_graph(graph) as engine:
+        turn = engine.new_turn()
+        await engine.send_data(Data("say"), turn=turn)
+        await wait_all_tasks_blocked()
+        assert set(turns) == {turn, None}
+        await engine.cancel_turn(turn)
+        assert ended == ["speak"]
+
+
+@pytest.mark.parametrize("own_loop", [False, True])
+async def test_a_turn_is_cancelled_in_other_graphs_too(own_loop: bool) -> None:
+    seen: list[str] = []
+    ended = trio.Event()
+    token = trio.lowlevel.current_trio_token()
+    waiting = trio.Event()
+
+    class Far(ten.Extension):
+        async def on_data(self, env: ten.TenEnv, data: Data) -> None:
+            seen.append(data.name)
+            token.run_sync_soon(waiting.set)
+            try:
+                await trio.sleep_forever()
+            finally:
+                token.run_sync_soon(ended.set)
+
+    class Near(ten.Extension):
+        async def on_data(self, env: ten.TenEnv, data: Data) -> None:
+            far = str(data["to"])
+            await env.send_data(Data("x", dest=ten.Loc("", far, "far")))
+            await env.send_data(Data("y", dest=ten.Loc("", far, "far")))
+
+    there, here = ten.Graph(), ten.Graph()
+    there.node("far", Far)
+    here.node("near", Near)
+    here.expose("data_in", "go", "near")
+    async with ten.open_app() as app:
+        async with (
+            app.open_graph(there, own_loop=own_loop) as far,
+            app.open_graph(here) as engine,
+        ):
+            turn = engine.new_turn()
+            await engine.send_data(Data("go", {"to": far.graph_id}), turn=turn)
+            with trio.fail_after(5):
+                await waiting.wait()
+                await engine.cancel_turn(turn)
+                await ended.wait()
+            assert seen == ["x"]
+
+
+async def test_the_hosts_unread_messages_of_the_turn_are_dropped() -> None:
+    graph: Any = ten.Graph()
+    graph.node("relay", Relay)
+    graph.expose("data_in", "a", "relay")
+    graph.expose("data_out", "a", "relay")
+    async with ten.open_app() as app, app.open_graph(graph) as engine, engine.messages() as out:
+        old, new = engine.new_turn(), engine.new_turn()
+        for turn in (old, new, old):
+            await engine.send_data(Data("a"), turn=turn)
+        await wait_all_tasks_blocked()
+        report = await engine.cancel_turn(old)
+        assert report is not None
+        assert report.dropped == 2
+        assert (await out.receive()).turn is new
+        with pytest.raises(trio.WouldBlock):
+            out.receive_nowait()
