@@ -22,6 +22,7 @@ from .connecting import Connector
 from .connection import Connection, Role
 from .peer import HERE, Door, Link, Peer
 from .protocols import Protocols, WireProtocol
+from .remotes import OURS, VERSION
 from .settings import NetworkSettings
 
 if TYPE_CHECKING:
@@ -239,6 +240,7 @@ class Client(HostSender):
         Raises `CmdFailed` if the app answers with ERROR, `EngineClosed` if the connection is closed.
         """
         cmd = StartGraph(
+            {OURS: {"version": VERSION}},
             long_running_mode=long_running,
             sync_stop_before_deinit=sync_stop_before_deinit,
             dest=Loc(""),
@@ -250,6 +252,8 @@ class Client(HostSender):
         result = await self.send_cmd(cmd)
         result.unwrap()
         core = self._core
+        if OURS in result:
+            core.connection.extended = True
         core.graph_id = result.get_property_string("graph_id")
         core.redirect()
         return self.graph_id
