@@ -39,6 +39,7 @@ Properties = Mapping[str, dict[str, Any]]
 @click.option("--microphone", is_flag=True, help="Listen to the microphone until Ctrl-C.")
 @click.option("--fast", is_flag=True, help=f"Hear and speak {FAST:.0f} times as fast as real time.")
 @click.option("--interrupt/--no-interrupt", default=True, help="Interrupt the first answer or not.")
+@click.option("--by-flush", is_flag=True, help="Interrupt by a command `flush`, not by the turn.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -46,7 +47,9 @@ Properties = Mapping[str, dict[str, Any]]
     show_default=True,
     help="Where answer.wav and transcript.txt go.",
 )
-def main(ask: str | None, microphone: bool, fast: bool, interrupt: bool, out: Path) -> None:
+def main(
+    ask: str | None, microphone: bool, fast: bool, interrupt: bool, by_flush: bool, out: Path
+) -> None:
     """A voice agent that hears questions and answers them with speech, offline.
 
     By default it hears two that are in WAV files here, and the second interrupts the first answer.
@@ -65,7 +68,7 @@ def main(ask: str | None, microphone: bool, fast: bool, interrupt: bool, out: Pa
     try:
         find_synthesiser()
         if ask is None:
-            trio.run(run, properties)
+            trio.run(run, properties, "voice_agent_by_flush" if by_flush else "voice_agent")
         else:
             answer(ask, properties)
     except* (ten.MissingExtra, FileNotFoundError) as problems:
@@ -93,10 +96,10 @@ def messages(error: BaseException) -> list[str]:
     return [str(error)]
 
 
-async def run(properties: Properties) -> None:
-    """Run the graph of the app until it ends, with these properties of its nodes changed."""
+async def run(properties: Properties, name: str = "voice_agent") -> None:
+    """Run a graph of the app until it ends, with these properties of its nodes changed."""
     async with ten.open_app(APP_FOLDER, auto_start=False) as app:
-        graph = app.predefined("voice_agent").graph
+        graph = app.predefined(name).graph
         for node in graph.nodes:
             assert isinstance(node, ExtensionNode)
             node.property.update(properties.get(node.name, {}))

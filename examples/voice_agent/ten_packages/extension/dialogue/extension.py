@@ -15,13 +15,17 @@ NOT_UNDERSTOOD = "Sorry, I did not understand that."
 class Dialogue(ten.Extension):
     """Answers each `text` in a task of its own, so that a `speech_start` can interrupt it at once.
 
-    Answers are numbered. An interruption cancels the task, and with it the tool call, and sends the
-    command `flush` to whoever still holds something of this answer or of an earlier one.
+    Every answer is a turn. An interruption cancels that: the task, the tool call, and whatever is still
+    on its way to be spoken.  With the property `interrupt_by` set to `flush` it is done as in graphs
+    of the original runtime: only the task is cancelled here, and the command `flush` goes to
+    whoever still holds something of this answer, by its number, or of an earlier one.
     """
 
     async def on_init(self, env: ten.TenEnv) -> None:
         self._answer = 0
         self._speaking = False
+        self._by_flush = env.get_property_string("interrupt_by") == "flush"
+        self._turn = env.new_turn()
         self._thinking = trio.CancelScope()
         self._said = trio.Event()
         self._said.set()
@@ -36,8 +40,8 @@ class Dialogue(ten.Extension):
                 self._answer += 1
                 self._speaking = True
                 self._said = trio.Event()
-                self._thinking = trio.CancelScope()
-                env.nursery.start_soon(self._reply, env, self._answer, data["text"])
+                self._turn = env.new_turn()
+                env.nursery.start_soon(self._reply, env, self._answer, data["text"], self._turn)
             case "playback_end" if data["answer"] == self._answer:
                 self._speaking = False
             case "end_of_input":
@@ -46,13 +50,28 @@ class Dialogue(ten.Extension):
 
     async def _interrupt(self, env: ten.TenEnv, detected_at: float) -> None:
         self._speaking = False
+        if self._by_flush:
+            await self._flush(env, detected_at)
+            return
+        report = await env.cancel_turn(self._turn, "interrupted")
+        heard = report and report.acknowledged.get("sink")
+        if heard:
+            left, silent_at = heard
+            measured = {
+                "ms": max(0.0, silent_at - detected_at) * 1000,
+                "frames_after": sum(when > detected_at for when in left),
+                "dropped": report.dropped,
+            }
+            await env.send_data(ten.Data("interrupted", measured))
+
+    async def _flush(self, env: ten.TenEnv, detected_at: float) -> None:
         self._thinking.cancel("interrupted")
         flush = ten.Cmd("flush", {"answer": self._answer, "detected_at": detected_at})
         (await env.send_cmd(flush)).unwrap()
 
-    async def _reply(self, env: ten.TenEnv, answer: int, text: str) -> None:
+    async def _reply(self, env: ten.TenEnv, answer: int, text: str, turn: ten.Turn) -> None:
         """Say the answer to `text`: each sentence as soon as the tool has it."""
-        with self._thinking:
+        with env.turn_scope(turn) as self._thinking:
             call = parse(text)
             if call is None:
                 await self._say(env, answer, NOT_UNDERSTOOD)

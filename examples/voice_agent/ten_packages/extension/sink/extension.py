@@ -17,8 +17,9 @@ class Sink(ten.Extension):
     """Plays a frame every 20 ms, at `pace` times real time, into `wav`.
 
     Sends each `sentence` when it begins, `playback_start` and `playback_end` of each answer that is
-    heard, and `finished` when there are no more.  On `flush` it falls silent: `interrupted` says how
-    fast, in ms from the detection of the voice to the end of the last frame.
+    heard, and `finished` when there are no more.  When the turn is cancelled it falls silent, and
+    says when its last frames left and ended.  In graphs without turns `flush` does that, and
+    `interrupted` says how fast, in ms from the detection of the voice to the end of the last frame.
     """
 
     async def on_init(self, env: ten.TenEnv) -> None:
@@ -32,6 +33,7 @@ class Sink(ten.Extension):
         """When the frames of the answer that is playing left."""
         self._playing = 0
         """The number of the answer that is playing, or 0."""
+        self._turn: ten.Turn | None = None
         self._flushed = 0
 
     async def on_deinit(self, env: ten.TenEnv) -> None:
@@ -65,9 +67,18 @@ class Sink(ten.Extension):
             await self._end(env)
             return
         if answer != self._playing:
-            self._playing, self._left = answer, []
+            self._playing, self._left, self._turn = answer, [], env.turn
             await env.send_data(ten.Data("playback_start", {"answer": answer}))
         await env.send_data(data)
+
+    async def on_turn_cancelled(
+        self, env: ten.TenEnv, turn: ten.Turn
+    ) -> tuple[list[float], float] | None:
+        """When the last frames of the turn left, and when the last of them ends."""
+        if not self._playing or turn is not self._turn:
+            return None
+        await self._end(env)
+        return self._left[-10:], max(self._left, default=0.0) + FRAME_SECONDS / self._pace
 
     async def on_cmd(self, env: ten.TenEnv, cmd: ten.Cmd) -> None:
         self._flushed = cmd["answer"]

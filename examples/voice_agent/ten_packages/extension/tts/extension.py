@@ -17,7 +17,8 @@ class Tts(ten.Extension):
     """Speaks each `sentence`, one after another: passes it on, and frames of 20 ms after it.
 
     It makes them as fast as it can and is held back by the sink, whose queue has room for some seconds.
-    `flush` drops the sentences that wait, and cancels the one that is being spoken.
+    When the turn is cancelled, so is the sentence that is being spoken, and those that wait are dropped;
+    for graphs without turns, `flush` does the same.
 
     Properties: `voice` and `words_per_minute`, as espeak-ng has them.
     """
