@@ -91,8 +91,9 @@ async def ring(
     relay: type[ten.Extension] = Relay,
     groups: int = 1,
     laps: int = 600,
+    turns: bool = False,
 ) -> float:
-    """Seconds per hop in a ring of `size` extensions."""
+    """Seconds per hop in a ring of `size` extensions; with `turns` all messages belong to one."""
     counted = run.times(laps)
     state = Laps(run, counted, in_flight)
     graph = ten.Graph()
@@ -103,8 +104,9 @@ async def ring(
         graph.connect(f"e{i}", f"e{(i + 1) % size}", data="x")
     graph.expose("data_in", "x", "e1")
     async with run.app.open_graph(graph) as engine:
+        turn = engine.new_turn() if turns else None
         for _ in range(in_flight):
-            await engine.send_data(state.message())
+            await engine.send_data(state.message(), turn=turn)
         await state.done.wait()
     return (state.ended - state.began) / counted / size
 

@@ -8,6 +8,7 @@ at work on it are cancelled, its commands end with ERROR, and nothing of any oth
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -60,7 +61,7 @@ class Turn:
         self.reason = ""
         # Where else it has to be cancelled, and the blocks that end with it.
         self.places: dict[object, Place] = {}
-        self.scopes: dict[trio.CancelScope, None] = {}
+        self.scopes: dict[trio.CancelScope, EngineCore] = {}
 
     def __repr__(self) -> str:
         return f"<ten_trio.Turn {self.id}{' cancelled' if self.is_cancelled else ''}>"
@@ -244,7 +245,7 @@ class Turns:
                 and msg not in self._shielded
                 and worker.task is not own
             ]
-            if not busy and not here.turn.scopes:
+            if not busy and not _scopes_in(self._engine, here.turn):
                 return
             await self._changed.wait()
 
@@ -280,7 +281,7 @@ class Turns:
                 if belongs is not None:
                     if belongs.is_cancelled:
                         scope.cancel(CANCELLED)
-                    belongs.scopes[scope] = None
+                    belongs.scopes[scope] = self._engine
                 try:
                     yield scope
                 finally:
@@ -326,7 +327,7 @@ class _Cancelling:
                 if msg._turn is turn:
                     self.workers.append((worker, instance, msg))
                     worker.scope.cancel(CANCELLED)
-        scopes = tuple(turn.scopes)
+        scopes = _scopes_in(engine, turn)
         for scope in scopes:
             scope.cancel(CANCELLED)
         return len(self.workers) + len(scopes)
@@ -365,15 +366,18 @@ class GraphPlace:
                 await ask(core.loop, core.start_soon, core.turns.cancel, turn)
 
 
+def _scopes_in(engine: EngineCore, turn: Turn) -> list[trio.CancelScope]:
+    # Those of other engines may be in other threads, and are theirs to cancel.
+    return [scope for scope, owner in tuple(turn.scopes.items()) if owner is engine]
+
+
 def _drop(turn: Turn, queued: list[Msg], keep: Callable[[Any], object]) -> int:
     """Leave out of `queued` what belongs to `turn`; how many data messages and frames that were."""
-    dropped: dict[Any, int] = {}
-    for msg in queued:
-        if msg._turn is turn:
-            line = msg._line
-            dropped[line] = dropped.get(line, 0) + 1
-        else:
-            keep(msg)
+    dropped = Counter([msg._line for msg in queued if msg._turn is turn])
+    if dropped.total() < len(queued):
+        for msg in queued:
+            if msg._turn is not turn:
+                keep(msg)
     data = 0
     for line, number in dropped.items():
         line.count -= number
