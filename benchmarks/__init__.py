@@ -20,6 +20,9 @@ BUDGETS: Final[dict[str, float]] = {
     # x the same without.
     "waited/1": 1.2,
     "waited/64": 1.2,
+    # x the same without a turn, and x H.
+    "turn/hop": 1.1,
+    "turn/cancel": 100,
     # x a bare nursery with as many tasks and channels.
     "start-stop": 6.0,
     # x msgpack alone, on a list of the same values.
@@ -28,6 +31,17 @@ BUDGETS: Final[dict[str, float]] = {
     # x one copy of the buffer.
     "codec-video/out": 2.0,
     "codec-video/in": 2.0,
+    # x the same bytes by bare Trio, plus two commands in one process.
+    "network-cmd-tcp/1": 2.0,
+    "network-cmd-tcp/100": 2.0,
+    "network-cmd-here/1": 2.0,
+    "network-cmd-here/100": 2.0,
+    # x a bare stream of Trio's, with a call for each message.
+    "network-stream-tcp/320": 2.0,
+    "network-stream-tcp/640": 2.0,
+    # x trio-websocket by itself.
+    "network-ws-echo/1": 1.25,
+    "network-ws-stream/1": 1 / 3,
     # KiB.
     "idle-rss": 48.0,
 }

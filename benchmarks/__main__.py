@@ -23,9 +23,10 @@ from rich.table import Table
 
 import ten_trio as ten
 
-from . import codec, commands, floor, graphs, guarantees, harness, hop, messages
+from . import codec, commands, floor, graphs, guarantees, harness, hop, messages, network, turns
 
 CASES = [*floor.CASES, *hop.CASES, *commands.CASES, *graphs.CASES, *messages.CASES, *codec.CASES]
+CASES += [*turns.CASES, *network.CASES]
 GUARANTEES = "guarantees"
 
 
@@ -101,9 +102,9 @@ async def _run(
             line = f"  [red]NOT HELD[/red]  {name}: {escape(wrong)}" if wrong else f"  held  {name}"
             console.print(line, soft_wrap=True)
             status |= bool(wrong)
-    async with ten.open_app() as app:
+    async with trio.open_nursery() as nursery, ten.open_app() as app:
         clock = thread_time if args.cpu else perf_counter
-        run = harness.Run(app, args.quick, clock)
+        run = harness.Run(app, args.quick, clock, nursery)
         with _progress() as progress:
             step = partial(progress.advance, progress.add_task("cases", total=rounds * len(cases)))
             rows = await harness.measure(cases, run, rounds, floor.channel_hop, step)
@@ -121,6 +122,7 @@ async def _run(
                 whole, costs = await guarantees.measure_costs(run, rounds, step)
             console.print(_cost_table(whole, costs))
             console.print("in CPU time of the thread; give or take half the interquartile range")
+        nursery.cancel_scope.cancel("everything is measured")
     load = f"{load_before[0]:.1f} before, {os.getloadavg()[0]:.1f} after"
     console.print(f"load average: {load}")
     if args.check:

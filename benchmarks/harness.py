@@ -12,6 +12,9 @@ import statistics
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import Any
+
+import trio
 
 import ten_trio as ten
 
@@ -25,6 +28,10 @@ class Run:
     app: ten.App
     quick: bool = False
     clock: Callable[[], float] = perf_counter
+    nursery: trio.Nursery | None = None
+    """For what several cases need, such as another process; cancelled at the end."""
+    shared: dict[str, Any] = field(default_factory=dict)
+    """What is in there."""
 
     def times(self, n: int) -> int:
         """How often to repeat something that is to be repeated `n` times in a full run."""

@@ -49,6 +49,13 @@ need_debian_packages() {
     need_program espeak-ng espeak-ng
 }
 
+# What else the tests need: a browser, and something that runs JavaScript without one.
+need_test_packages() {
+    need_debian_packages
+    need_program chromium chromium
+    need_program node nodejs
+}
+
 # python_is_new_enough PYTHON, python_makes_venvs PYTHON: asked by running it, since a name on PATH
 # may be a version manager's stub for an interpreter that isn't selected
 python_is_new_enough() {

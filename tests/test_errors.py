@@ -22,6 +22,7 @@ FAMILY = {
     "EnvClosed": (6, TenError),
     "EngineClosed": (6, errors.EnvClosed),
     "NotConnected": (7, TenError),
+    "ConnectFailed": (1, TenError),
     "StartTimeout": (8, TenError),
     "CmdTimeout": (8, TenError),
     "SchemaError": (1, TenError),

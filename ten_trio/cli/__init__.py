@@ -1,4 +1,4 @@
-"""The command line: `ten-trio run`, `check`, `draw` and `version`; also `python -m ten_trio`."""
+"""The command line: `ten-trio run`, `call`, `stop`, `why`, `check`, `draw`, `version`; also `python -m ten_trio`."""
 
 from __future__ import annotations
 
@@ -7,28 +7,45 @@ import os
 import platform
 from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 from rich.table import Table
 from rich.text import Text
 
 from .. import __version__
-from ..errors import ConfigError, GraphError, InvalidJson, MissingExtra, Problem, TenError
+from ..errors import (
+    ConfigError,
+    GraphError,
+    InvalidArgument,
+    InvalidJson,
+    MissingExtra,
+    Problem,
+    TenError,
+)
 from ..graphs import AppProperty, Graph, flatten, load_app_property, to_mermaid, to_svg
-from ..observe import LogConfigError
+from ..network import Address
 from ..runtime.addons import AppAddons
+from .calling import Request, call as call_app, read_property, stop as stop_app
 from .documents import Document, read_document
+from .explaining import Form, why as explain_app
 from .running import FAILED, OK, UNUSABLE, Plan, run as run_plan
 from .screens import JsonScreen, PersonScreen, console, lines_of, tell_error
 
 EXIT_CODES = """\b
 Exit codes of `run`:
   0      every graph ended in order, also when a signal asked for it
-  1      a graph failed or could not be started, or the file has problems
+  1      a graph failed or could not be started, the app can't listen,
+         or the file has problems
   2      wrong usage, or a file that can't be read
   3      closed, but something had to be cancelled when the grace ran out
   128+N  cancelled by a second signal N: 130 for SIGINT, 143 for SIGTERM
+\b
+Exit codes of `call`, `stop` and `why`:
+  0      the answer is OK
+  1      the answer is ERROR
+  2      wrong usage, or nobody can be reached there
+  130    ended by SIGINT: the command is abandoned
 \b
 Exit codes of the other commands:
   0      all right
@@ -41,7 +58,7 @@ _SOURCE = click.Path(exists=True, path_type=Path)
 
 @click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Run, check and draw graphs of the TEN framework."""
+    """Run, call, check and draw graphs of the TEN framework."""
 
 
 def _document(source: Path, as_json: bool) -> Document:
@@ -59,8 +76,22 @@ def _give_up(error: TenError, as_json: bool, source: Path, code: int = UNUSABLE)
 # run --------------------------------------------------------------------------------------------
 
 
+def _checked(_: click.Context, param: click.Parameter, given: Any) -> Any:
+    """Refuse what is no URI."""
+    for uri in given if isinstance(given, tuple) else (given,):
+        try:
+            Address.parse(uri)
+        except InvalidArgument as error:
+            raise click.BadParameter(str(error), param=param) from None
+    return given
+
+
 @main.command()
 @click.argument("source", metavar="APP_FOLDER_OR_JSON", type=_SOURCE)
+@click.option(
+    "--listen", multiple=True, metavar="URI", callback=_checked,
+    help="Listen there too, such as ws://127.0.0.1:8001; port 0: any. May be repeated.",
+)  # fmt: skip
 @click.option(
     "--graph", "names", multiple=True, metavar="NAME",
     help="Start this predefined graph, not those with auto_start. May be repeated.",
@@ -72,11 +103,18 @@ def _give_up(error: TenError, as_json: bool, source: Path, code: int = UNUSABLE)
 @click.option(
     "--json", "as_json", is_flag=True, help="One JSON object per line and event, on stdout."
 )
-def run(source: Path, names: tuple[str, ...], grace: float | None, as_json: bool) -> None:
+def run(
+    source: Path,
+    listen: tuple[str, ...],
+    names: tuple[str, ...],
+    grace: float | None,
+    as_json: bool,
+) -> None:
     """Run an app or a graph until it ends.
 
     APP_FOLDER_OR_JSON is an app folder, a property.json, or a JSON file with a graph. An app ends with
-    its last graph, unless its property.json says long_running_mode.
+    its last graph, unless its property.json says long_running_mode. One that listens, at the URIs of
+    its property.json or at those given here, waits for its first graph.
 
     SIGINT (Ctrl-C) and SIGTERM close everything in order, a second one cancels at once, a third one
     ends the process. SIGHUP reopens the log files.
@@ -87,8 +125,12 @@ def run(source: Path, names: tuple[str, ...], grace: float | None, as_json: bool
         _tell_problems(document, problems, [], as_json)
         raise SystemExit(FAILED)
     try:
-        raise SystemExit(run_plan(_plan(document, names, grace, as_json), _screen(as_json)))
-    except (ConfigError, GraphError, LogConfigError) as error:
+        plan = _plan(document, listen, names, grace, as_json)
+        raise SystemExit(run_plan(plan, _screen(as_json)))
+    except OSError as error:
+        tell_error(error.strerror or str(error), as_json=as_json, file=str(source))
+        raise SystemExit(FAILED) from None
+    except TenError as error:
         _give_up(error, as_json, source, FAILED)
 
 
@@ -96,13 +138,19 @@ def _screen(as_json: bool) -> JsonScreen | PersonScreen:
     return JsonScreen() if as_json else PersonScreen()
 
 
-def _plan(document: Document, names: tuple[str, ...], grace: float | None, as_json: bool) -> Plan:
+def _plan(
+    document: Document,
+    listen: tuple[str, ...],
+    names: tuple[str, ...],
+    grace: float | None,
+    as_json: bool,
+) -> Plan:
     if document.app is None:
         if names:
             raise click.UsageError(f"--graph: {document.given} is a single graph")
         (named,) = document.graphs
         app = AppProperty(base_dir=document.base_dir)
-        return Plan(app, graphs={named.name: named.graph}, grace=grace)
+        return Plan(app, graphs={named.name: named.graph}, listen=listen, grace=grace)
     app = load_app_property(document.file or document.given, environ=os.environ)
     for name in names:
         try:
@@ -110,12 +158,119 @@ def _plan(document: Document, names: tuple[str, ...], grace: float | None, as_js
         except GraphError as error:
             _give_up(error, as_json, document.given)
     chosen = names or tuple(graph.name for graph in document.graphs if graph.auto_start)
-    if not chosen and not app.long_running_mode:
+    if not (chosen or app.long_running_mode or listen or _listens(app)):
         known = ", ".join(graph.name for graph in document.graphs)
         hint = f"name one with --graph: {known}" if known else "it has no predefined graphs"
         nothing = Problem("", f"nothing to run: no graph of {document.given} has auto_start", hint)
         _give_up(GraphError(nothing), as_json, document.given)
-    return Plan(app, predefined=chosen, grace=grace)
+    # What is given to `open_app` takes the place of what the file says.
+    more = (*app.listen, *listen) if listen else ()
+    return Plan(app, predefined=chosen, listen=more, grace=grace)
+
+
+def _listens(app: AppProperty) -> bool:
+    uris = (app.uri or "", *app.listen)
+    return any(uri and not uri.startswith("client:") for uri in uris)
+
+
+# call and stop ----------------------------------------------------------------------------------
+
+_TOKEN = click.option(
+    "--token", default="", envvar="TEN_TRIO_TOKEN", metavar="TOKEN",
+    help="What the app wants to see, if it wants anything; else TEN_TRIO_TOKEN.",
+)  # fmt: skip
+_AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object per result.")
+
+
+@main.command()
+@click.argument("uri", callback=_checked)
+@click.argument("name")
+@click.option("--graph", metavar="NAME_OR_ID", help="The graph, running or a singleton, to ask.")
+@click.option(
+    "--start", metavar="GRAPH",
+    help="Start this graph there and ask it: the name of a predefined one, or a JSON file here.",
+)  # fmt: skip
+@click.option(
+    "--to", metavar="EXTENSION", help="Whom to ask; else the graph's exposed messages say."
+)
+@click.option(
+    "--set", "settings", multiple=True, metavar="PATH=VALUE",
+    help="A property of the command: JSON, or else a text. May be repeated.",
+)  # fmt: skip
+@click.option("--stream", is_flag=True, help="Print every result, as it comes.")
+@_AS_JSON
+@_TOKEN
+def call(
+    uri: str,
+    name: str,
+    graph: str | None,
+    start: str | None,
+    to: str | None,
+    settings: tuple[str, ...],
+    stream: bool,
+    as_json: bool,
+    token: str,
+) -> None:
+    """Send the command NAME to a graph of the app at URI, and print its result.
+
+    What is printed are the properties of the result, as JSON. A graph that was started for the command
+    ends with it.
+    """
+    if (graph is None) == (start is None):
+        raise click.UsageError("say which graph: --graph NAME_OR_ID or --start GRAPH")
+    try:
+        properties = [read_property(each) for each in settings]
+        request = Request(
+            uri, name, properties, graph=graph or "", to=to, every=stream, token=token
+        )
+    except TenError as error:
+        raise click.BadParameter(str(error), param_hint="--set") from None
+    if start is not None:
+        request.start = _graph_to_start(start, as_json)
+    raise SystemExit(call_app(request, as_json))
+
+
+def _graph_to_start(start: str, as_json: bool) -> Graph | str:
+    file = Path(start)
+    if not file.is_file():
+        return start
+    document = _document(file, as_json)
+    if document.problems:
+        _tell_problems(document, document.problems, [], as_json)
+        raise SystemExit(UNUSABLE)
+    try:
+        return document.choose(None).graph
+    except GraphError as error:
+        _give_up(error, as_json, file)
+
+
+@main.command()
+@click.argument("uri", callback=_checked)
+@click.argument("graph", metavar="[GRAPH_NAME_OR_ID]", default="")
+@_AS_JSON
+@_TOKEN
+def stop(uri: str, graph: str, as_json: bool, token: str) -> None:
+    """Close a graph of the app at URI in order, or the whole app, and wait until it is closed."""
+    raise SystemExit(stop_app(uri, graph, token, as_json))
+
+
+# why --------------------------------------------------------------------------------------------
+
+
+@main.command()
+@click.argument("uri", callback=_checked)
+@click.option("--graph", metavar="NAME_OR_ID", default="", help="Only this one of its graphs.")
+@click.option("--json", "form", flag_value="json", help="One JSON object per graph.")
+@click.option("--mermaid", "form", flag_value="mermaid", help="A picture, as Mermaid text.")
+@_TOKEN
+def why(uri: str, graph: str, form: Form | None, token: str) -> None:
+    """Say why the graphs of the app at URI don't get on: who waits for what, since when.
+
+    Those that wait for each other in a circle are named as a deadlock. It works although a graph is
+    stuck; of one with a loop of its own that is blocked it shows by whom. Only for those whom the app
+    trusts: on the same machine, or with a certificate or the token.
+    """
+    raise SystemExit(explain_app(uri, graph, token, form or "text"))
 
 
 # check ------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from ..graphs import AppProperty, Graph, check, flatten, link
 from ..graphs.app_property import FILE_NAME, LEGACY_TEN, TEN
 from ..graphs.loading import LENIENT, STRICT, read_text
 from ..graphs.reading import below, parse_json, read, without_consequences
+from ..network.settings_file import network_problems
 from ..observe.log_config import LogConfigError, read_log_config
 
 _APP_MARKS = ("manifest.json", "ten_packages", "extensions")
@@ -82,6 +83,8 @@ class Document:
             with_addons = check(linked, addons, strict_names=strict)
             unknown += below(named.where, [each for each in with_addons if each not in plain])
         problems += self._log_problems()
+        if self.app is not None:
+            problems += without_consequences(network_problems(self.app), problems)
         return problems, unknown
 
     def _log_problems(self) -> Iterator[Problem]:

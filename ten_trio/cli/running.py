@@ -14,8 +14,9 @@ import trio
 
 from ..errors import EngineClosed, TenError
 from ..graphs import AppProperty, Graph
+from ..network import open_app
 from ..observe import LogSession, configure_logs
-from ..runtime import App, Engine, ShutdownReport, open_app
+from ..runtime import App, Engine, ShutdownReport
 from .screens import Screen
 
 OK = 0
@@ -34,12 +35,13 @@ class Plan:
 
     app: AppProperty
     predefined: tuple[str, ...] = ()
+    listen: tuple[str, ...] = ()
     graphs: Mapping[str, Graph] = attrs.field(factory=dict)
     grace: float | None = None
 
 
 def run(plan: Plan, screen: Screen) -> int:
-    """Run it; returns the exit code. Raises `LogConfigError`."""
+    """Run it; returns the exit code. Raises `LogConfigError`, and what `open_app` raises."""
     with configure_logs(plan.app.log) as logs:
         return trio.run(_Run(plan, screen, logs).run)
 
@@ -55,19 +57,35 @@ class _Run:
         self._signals: list[signal.Signals] = []
 
     async def run(self) -> int:
+        unopened: TenError | OSError | None = None
         with _signals() as signals:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._obey, signals)
-                reports = await self._run_app()
+                try:
+                    reports = await self._run_app()
+                except (TenError, OSError) as error:
+                    if self._app is not None:
+                        raise
+                    reports, unopened = [], error
                 nursery.cancel_scope.cancel("the app is closed")
+        if unopened is not None:
+            raise unopened
         code = self._exit_code(reports)
         self._screen.ended(self._names, reports, code)
         return code
 
     async def _run_app(self) -> list[ShutdownReport]:
-        async with open_app(self._plan.app, auto_start=False, grace=self._plan.grace) as app:
+        plan = self._plan
+        async with open_app(
+            plan.app, listen=plan.listen, auto_start=False, grace=plan.grace
+        ) as app:
             self._app = app
+            if self._signals:  # while it wasn't there yet
+                app.request_close(self._signals[0].name)
+            if app.network is not None and app.network.uris:
+                self._screen.listening(app.network.uris)
             async with trio.open_nursery() as nursery:
+                app.on_graph = lambda engine: self._take(nursery, engine)
                 await self._start_all(app, nursery)
                 await app.wait_closed()
                 app.request_close("its last graph has ended")
@@ -103,6 +121,12 @@ class _Run:
         self._names[engine.graph_id] = name
         nursery.start_soon(self._watch, name, engine, began)
         return True
+
+    def _take(self, nursery: trio.Nursery, engine: Engine) -> None:
+        """A graph that somebody else has started."""
+        name = engine.name or engine.graph_id
+        self._names[engine.graph_id] = name
+        nursery.start_soon(self._watch, name, engine, trio.current_time())
 
     async def _watch(self, name: str, engine: Engine, began: float) -> None:
         await engine.wait_started()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -40,8 +42,18 @@ def lines_of(error: BaseException) -> list[str]:
     return [text.removeprefix(f"{type(error).__module__}.")]
 
 
+def reason_of(error: BaseException) -> str:
+    """What the system says is wrong, without the addresses in it; of other errors, all they say."""
+    if isinstance(error, OSError) and error.errno is not None and error.errno in errno.errorcode:
+        return os.strerror(error.errno)
+    return "; ".join(lines_of(error))
+
+
 class Screen(Protocol):
     """What happens in a run, told as it happens."""
+
+    def listening(self, uris: Sequence[str]) -> None:
+        """Others can come in, at these URIs."""
 
     def starting(self, name: str) -> None:
         """A graph is about to be started."""
@@ -64,6 +76,10 @@ class Screen(Protocol):
 
 class JsonScreen:
     """One JSON object per line and event, on stdout."""
+
+    def listening(self, uris: Sequence[str]) -> None:
+        """See `Screen`."""
+        self._tell("listening", uris=list(uris))
 
     def starting(self, name: str) -> None:
         """See `Screen`."""
@@ -122,6 +138,12 @@ class PersonScreen:
         self._waiting: dict[str, None] = {}
         self._told: set[str] = set()
         self._status: Status | None = None
+        self._listens = False
+
+    def listening(self, uris: Sequence[str]) -> None:
+        """See `Screen`."""
+        self._listens = True
+        self._say(f"listening at {', '.join(uris)}", "bold")
 
     def starting(self, name: str) -> None:
         """See `Screen`."""
@@ -137,6 +159,8 @@ class PersonScreen:
         text = (
             f"{name} is running: {count} extension{'s' * (count != 1)}, started in {seconds:.3f} s"
         )
+        if self._listens and name != engine.graph_id:
+            text += f"; its id is {engine.graph_id}"
         self._say(text, "green")
 
     def failed(self, name: str, error: BaseException) -> None:
@@ -233,6 +257,7 @@ __all__ = [
     "Screen",
     "console",
     "lines_of",
+    "reason_of",
     "report_json",
     "tell_error",
 ]

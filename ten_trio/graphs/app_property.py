@@ -53,8 +53,9 @@ class PathTimeout:
 class AppProperty:
     """What an app is configured with. Times are in microseconds, as in the file.
 
-    `log`, `deprecated_log` and `services` are kept as they are written; `other` has the keys of
-    the `ten` section that mean nothing here; `property` the user's own properties. Python only:
+    `log`, `deprecated_log`, `services` and `network` are kept as they are written, `listen` (where
+    it listens, besides its `uri`) and `network` for `ten_trio.network`; `other` has the keys of the
+    `ten` section that mean nothing here; `property` the user's own properties. Python only:
     `legacy_key` (the section is called `_ten`), `file` and `base_dir` (where it was loaded from).
     """
 
@@ -70,6 +71,8 @@ class AppProperty:
     path_check_interval: int | None = None
     log_level: int | None = None
     log_file: str | None = None
+    listen: list[str] = attrs.field(factory=list)
+    network: JsonObject | None = None
     other: JsonObject = attrs.field(factory=dict, metadata={REST: True})
     property: JsonObject = attrs.field(factory=dict, metadata={PYTHON_ONLY: True}, kw_only=True)
     legacy_key: bool = attrs.field(default=False, metadata={PYTHON_ONLY: True}, kw_only=True)
@@ -137,6 +140,9 @@ class AppProperty:
         """Yield everything that is wrong, with paths that start at the `ten` section."""
         if self.uri is not None and (problem := _uri_problem(self.uri)):
             yield problem
+        for index, uri in enumerate(self.listen):
+            if problem := _no_uri(f"listen[{index}]", uri):
+                yield problem
         timeout = self.path_timeout or PathTimeout()
         times = {
             "path_timeout.in_path": timeout.in_path,
@@ -146,7 +152,12 @@ class AppProperty:
         for path, value in times.items():
             if value is not None and value <= 0:
                 yield Problem(path, f"must be positive (microseconds), not {value}")
-        kept = {"log": self.log, "deprecated_log": self.deprecated_log, "services": self.services}
+        kept = {
+            "log": self.log,
+            "deprecated_log": self.deprecated_log,
+            "services": self.services,
+            "network": self.network,
+        }
         for path, section in (kept | self.other).items():
             if section is not None or path in self.other:
                 yield from null_problems(section, path)
@@ -217,12 +228,14 @@ def _resolved(data: Mapping[str, Any], environ: Mapping[str, str], where: str) -
 
 
 def _uri_problem(uri: str) -> Problem | None:
-    if problem := app_problem("uri", uri):
-        return problem
+    return app_problem("uri", uri) or _no_uri("uri", uri)
+
+
+def _no_uri(path: str, uri: str) -> Problem | None:
     if not _SCHEME.match(uri):
         if uri.startswith("${env:"):
             return None  # what it stands for is checked when it is replaced
-        return Problem("uri", f'"{uri}" is not a URI', "for example msgpack://127.0.0.1:8001/")
+        return Problem(path, f'"{uri}" is not a URI', "for example msgpack://127.0.0.1:8001/")
     return None
 
 

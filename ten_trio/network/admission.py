@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from hmac import compare_digest
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from ..errors import TenError
+from ..errors import InvalidArgument, TenError
 from ..graphs import Graph
 from ..messages import CloseApp, Cmd, StartGraph
 from .settings import NetworkSettings
 from .transport import Wire
+from .uris import Address
 
 if TYPE_CHECKING:
     from ..runtime.app import App
@@ -41,9 +43,30 @@ class Admission:
             for given in shown
         )
 
-    def trusts(self, wire: Wire) -> bool:
-        """Whether whoever is at the other end may do what an app may, token or not."""
-        return wire.is_local or bool(wire.credentials.certificate)
+    def admits_page(self, origin: str) -> bool:
+        """Whether a web page from there may connect, though it shows no token; no origin: no page.
+
+        Any page that somebody looks at could otherwise use what listens on their own machine.
+        """
+        return not origin or "*" in self.settings.origins or self._is_known_page(origin)
+
+    def trusts(self, wire: Wire, origin: str = "") -> bool:
+        """Whether whoever is at the other end, or a page from `origin`, may do what an app may.
+
+        Being on this machine says nothing for a page that comes from elsewhere and isn't named.
+        """
+        origin = origin or wire.credentials.origin
+        is_local = wire.is_local and (not origin or self._is_known_page(origin))
+        return is_local or bool(wire.credentials.certificate)
+
+    def _is_known_page(self, origin: str) -> bool:
+        """Whether it is named by the settings, or of this machine."""
+        if origin in self.settings.origins:
+            return True
+        try:
+            return bool(urlsplit(origin).hostname) and Address.parse(origin).is_local
+        except (InvalidArgument, ValueError):
+            return False
 
     def may_control(self, cmd: Cmd, trusted: bool) -> bool:
         """Whether stop_graph or close_app may come from there."""

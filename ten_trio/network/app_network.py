@@ -9,9 +9,8 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Sequence
-from functools import partial
 from secrets import randbits
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import trio
@@ -20,20 +19,20 @@ from ..errors import TenError
 from ..graphs import Graph
 from ..graphs.loading import read_graph, write_graph
 from ..messages import CloseApp, Cmd, CmdResult, Loc, StartGraph, StatusCode, StopGraph
+from ..runtime.app import EXPLAIN
 from ..runtime.engine import EngineCore
-from ..runtime.own_loop import CoreLink
 from ..runtime.paths import made_result, new_id
 from .admission import Admission
-from .bridge import Bridge
 from .codec import WireMsg
 from .connecting import Connector, options_of
 from .connection import Connection, Migration, Role
 from .dialects import SUBPROTOCOLS
-from .peer import TOKEN
-from .protocols import Protocols, WireProtocol
-from .remotes import BUILT, OURS, Remotes, remotes_of
+from .migration import Target, move
+from .peer import TOKEN, back_to
+from .protocols import Front, Protocols, WireProtocol
+from .remotes import BUILT, OURS, Remotes
 from .settings import NetworkSettings
-from .transport import HandshakeError, Knock, Listener, Transport
+from .transport import HandshakeError, Knock, Listener, Transport, Wire
 
 if TYPE_CHECKING:
     from ..runtime.app import App
@@ -42,16 +41,6 @@ logger = logging.getLogger("ten_trio.network")
 
 NOT_FOUND: Final = "Graph not found."
 _BUSY: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-
-Core = EngineCore | CoreLink
-
-
-class _Target(NamedTuple):
-    """Where a connection moves, and the message that made it."""
-
-    core: Core
-    first: WireMsg
-    starts: bool
 
 
 class AppNetwork:
@@ -68,6 +57,7 @@ class AppNetwork:
         self.settings = settings
         self.protocols = protocols
         self.admission = Admission(app, settings)
+        self._fronts: dict[str, Front] = {}
         self.connections = 0
         """How many are open, orphans and others."""
         self.refused = 0
@@ -80,7 +70,9 @@ class AppNetwork:
         self._accepting = trio.CancelScope()
         self._orphans: dict[Connection, None] = {}
         self._no_orphans = trio.Event()
+        self._knocking: dict[trio.CancelScope, None] = {}
         self._closing = False
+        self._closed = False
 
     # For the app ------------------------------------------------------------------------------
 
@@ -122,6 +114,9 @@ class AppNetwork:
         self._app.listens_at(uris)
         if not opened:
             return
+        for _, protocol, _ in opened:
+            if protocol.front is not None and protocol.name not in self._fronts:
+                self._fronts[protocol.name] = protocol.front(self._app, self.admission)
         self._nursery.start_soon(self._accept_all, opened)
         self._listeners = [listener for listener, _, _ in opened]
         logger.info("listening at %s", ", ".join(uris))
@@ -166,15 +161,26 @@ class AppNetwork:
         """Let nobody in any more."""
         self._closing = True
         self._accepting.cancel("the app closes")
+        for front in self._fronts.values():
+            front.begin_close()
+        for scope in self._knocking:
+            scope.cancel("the app closes")
         # They stay for the answers that they wait for.
 
     async def close(self) -> None:
         """Close what is left."""
         self.begin_close()
+        self._closed = True
         for connection in tuple(self._orphans):
             connection.close("the app closes")
-        if self._orphans:
-            await self._no_orphans.wait()
+        try:
+            for front in self._fronts.values():
+                await front.close()
+            if self._orphans:
+                await self._no_orphans.wait()
+        finally:
+            for connection in self._orphans:
+                connection.end("the app is closed")
 
     # Connections ------------------------------------------------------------------------------
 
@@ -183,11 +189,12 @@ class AppNetwork:
         moved = False
         try:
             async with trio.open_nursery() as own:
-                connection = await self._open(knock, protocol, own)
-                if connection is not None:
-                    target = await self._orphan(connection)
-                    if target is not None:
-                        moved = await self._move(connection, target, transport)
+                wire = await self._open(knock, own)
+                front = self._fronts.get(protocol.name)
+                if wire is not None and front is not None:
+                    await front.serve(wire)
+                elif wire is not None:
+                    moved = await self._attach(self._connection(wire, protocol), transport)
                 own.cancel_scope.cancel("the connection is closed")
         except Exception:
             # A fault of ours, or of a transport: it costs this connection and no other.
@@ -196,82 +203,63 @@ class AppNetwork:
             if not moved:
                 self.connections -= 1
 
-    async def _open(
-        self, knock: Knock, protocol: WireProtocol, nursery: trio.Nursery
-    ) -> Connection | None:
-        try:
-            with trio.fail_after(self.settings.handshake_timeout):
-                wire = await knock.open(nursery)
-        except (HandshakeError, trio.TooSlowError) as error:
-            why = error if isinstance(error, HandshakeError) else "too slow a handshake"
-            logger.info("connection with %s: %s", knock.peer, why)
-            return None
+    async def _open(self, knock: Knock, nursery: trio.Nursery) -> Wire | None:
+        with trio.CancelScope() as scope:
+            self._knocking[scope] = None
+            if self._closing:
+                scope.cancel("the app closes")
+            try:
+                with trio.fail_after(self.settings.handshake_timeout):
+                    return await self._let_in(await knock.open(nursery))
+            except (HandshakeError, trio.TooSlowError) as error:
+                why = error if isinstance(error, HandshakeError) else "too slow a handshake"
+                logger.info("connection with %s: %s", knock.peer, why)
+            finally:
+                del self._knocking[scope]
+        return None
+
+    async def _let_in(self, wire: Wire) -> Wire:
+        """Keep web pages out that the settings don't let in."""
+        shown = wire.credentials
+        if self.admission.admits_page(shown.origin) or self.admission.knows(shown.token):
+            return wire
+        await wire.aclose()
+        raise HandshakeError(f"not allowed: pages of {shown.origin}")
+
+    def _connection(self, wire: Wire, protocol: WireProtocol) -> Connection:
         dialect = protocol.dialect(self.settings.codec, wire)
         return Connection(wire, dialect, self.settings, Role.IN_INTERNAL)
 
-    async def _orphan(self, connection: Connection) -> _Target | None:
-        """Read until the connection has found its graph, or is closed."""
-        self._orphans[connection] = None
+    async def _attach(self, connection: Connection, transport: Transport) -> bool:
+        """Let it find its graph, and have it there; whether nothing of it is left here."""
         orphan = _Orphan(self, self._app, connection)
+        while (target := await self._orphan(orphan)) is not None:
+            moved = await move(connection, target, transport, self._app.loop, self._gone)
+            if moved.refused is None:
+                return moved.away
+            orphan.turned_away(target, moved.refused)
+        return False
+
+    async def _orphan(self, orphan: _Orphan) -> Target | None:
+        """Read until the connection has found its graph, or is closed."""
+        connection = orphan.connection
+        self._orphans[connection] = None
+        if self._closed:
+            connection.close("the app closes")
         try:
             with orphan.patience:
                 await connection.run(orphan.receive)
             if orphan.patience.cancelled_caught:
                 logger.info("connection with %s: no message in time", connection.wire.peer)
         finally:
+            target = orphan.target
+            if target is not None and not connection.is_open:
+                orphan.forsake(target)
             del self._orphans[connection]
             if not self._orphans:
                 self._no_orphans.set()
                 self._no_orphans = trio.Event()
-        return orphan.target if connection.is_open else None
-
-    async def _move(self, connection: Connection, target: _Target, transport: Transport) -> bool:
-        """Let the engine have the connection; whether nothing of it stays here."""
-        connection.migration = Migration.DONE
-        core, wire = target.core, connection.wire
-        is_app = connection.role is Role.IN_INTERNAL
-        ended = trio.Event()
-        if isinstance(core, EngineCore):
-            await core.opened.wait()
-            connection.on_end = self._gone if wire.movable else ended.set
-            remotes = remotes_of(core)
-            remote = remotes.accept(connection, is_app, target.starts)
-            remote.receive(target.first)
-            core.start_soon(remotes.serve, remote, connection)
-            if wire.movable:
-                return True
-        elif wire.movable:
-            parked = wire.detach()
-            here = self._app.loop
-            connection.on_end = partial(here.post, self._gone)
-
-            def arrive() -> None:
-                if core.core.closed.is_set():
-                    missed()
-                    return
-                connection.wire = transport.adopt(parked)
-                remotes = remotes_of(core.core)
-                remote = remotes.accept(connection, is_app, target.starts)
-                remote.receive(target.first)
-                core.core.start_soon(remotes.serve, remote, connection)
-
-            def missed() -> None:
-                parked.discard()
-                here.post(self._gone)
-
-            core.post(arrive, missed)
-            return True
-        else:
-            bridge = Bridge(connection, self._app.loop, core, is_app, target.starts)
-            bridge.receive(target.first)
-            with trio.CancelScope(shield=True):  # the engine closes it, and is bounded itself
-                await connection.run(bridge.receive, bridge.pace)
-            bridge.lost()
-            return False
-        # What reads the wire lives in a nursery of this task: it stays for as long as the wire.
-        with trio.CancelScope(shield=True):
-            await ended.wait()
-        return False
+        return target if connection.is_open else None
 
     def _gone(self) -> None:
         self.connections -= 1
@@ -285,16 +273,31 @@ class _Orphan:
         self._settings = network.settings
         self._admission = network.admission
         self._app = app
-        self._connection = connection
+        self.connection = connection
         self._authorized = False
-        self.target: _Target | None = None
-        self.patience = trio.CancelScope(
-            deadline=trio.current_time() + self._settings.first_message_timeout
-        )
+        self._dropped = 0
+        self.target: Target | None = None
+        self.patience = self._new_patience()
+
+    def _new_patience(self) -> trio.CancelScope:
+        return trio.CancelScope(deadline=trio.current_time() + self._settings.first_message_timeout)
+
+    def turned_away(self, target: Target, why: str) -> None:
+        """The graph hasn't taken it: as if it had not been found."""
+        self.target = None
+        self.patience = self._new_patience()
+        self._refuse(target.first, why)
+        if target.starts:
+            self.connection.close(why)
+
+    def forsake(self, target: Target) -> None:
+        """The connection is lost before the graph could have it."""
+        if target.starts and not target.core.long_running:
+            target.core.request_close(f"connection lost: {self.connection.reason or 'closed'}")
 
     def receive(self, wire: WireMsg) -> bool:
         """One message; True if the connection has to move because of it."""
-        connection = self._connection
+        connection = self.connection
         self.patience.deadline = trio.current_time() + self._settings.first_message_timeout
         connection.migration = Migration.FIRST_MSG
         if not self._may_speak(wire):
@@ -317,38 +320,55 @@ class _Orphan:
 
     def _may_speak(self, wire: WireMsg) -> bool:
         if not self._authorized:
-            shown, known = wire.msg._props.get(TOKEN), self._connection.wire.credentials.token
+            shown, known = wire.msg._props.get(TOKEN), self.connection.wire.credentials.token
             self._authorized = self._admission.knows(shown, known)
         return self._authorized or not self._settings.token
 
     def _identify(self, wire: WireMsg) -> None:
-        connection = self._connection
+        connection = self.connection
         connection.trusted = self._authorized or self._admission.trusts(connection.wire)
         if TOKEN in wire.msg._props:
             props = wire.msg._props
             wire.msg._props = {key: value for key, value in props.items() if key != TOKEN}
         src = wire.msg._src.app_uri or ""
-        if wire.cmd_id and src and not self._app.is_here(src):
+        # Who isn't trusted can't be another app, whatever it says: it would get what is for that one.
+        may_be_app = connection.trusted or self._settings.start_graphs == "any"
+        if wire.cmd_id and src and may_be_app and not self._app.is_here(src):
             connection.role, connection.uri = Role.IN_INTERNAL, src
         elif connection.role is not Role.IN_EXTERNAL:
             connection.role, connection.uri = Role.IN_EXTERNAL, f"{randbits(128):032x}"
 
     def _reply(self, wire: WireMsg) -> OrphanReply:
-        return OrphanReply(self._connection, wire)
+        return OrphanReply(self.connection, wire)
 
     def _refuse(self, wire: WireMsg, detail: str) -> None:
         if isinstance(wire.msg, Cmd):
             self._reply(wire).answer(StatusCode.ERROR, detail)
         else:
-            logger.warning("%s from %s dropped: %s", wire.msg, self._connection.wire.peer, detail)
+            self._dropped += 1
+            if self._dropped % 1_000 == 1:
+                logger.warning(
+                    "%s from %s dropped: %s (%d times)",
+                    wire.msg, self.connection.wire.peer, detail, self._dropped,
+                )  # fmt: skip
 
     def _command(self, wire: WireMsg, cmd: Cmd) -> None:
         """stop_graph and close_app are the app's; everything else is for a graph."""
+        if cmd.name == EXPLAIN:
+            self._explain(wire, cmd)
+            return
         if not isinstance(cmd, StopGraph | CloseApp):
             self._go_to(wire)
             return
-        if self._admission.may_control(cmd, self._connection.trusted):
+        if self._admission.may_control(cmd, self.connection.trusted):
             self._app.take_cmd(cmd, self._reply(wire), None)
+        else:
+            self._refuse(wire, f"not allowed: {cmd.name} from outside")
+
+    def _explain(self, wire: WireMsg, cmd: Cmd) -> None:
+        """The app answers this one, however stuck its graphs are."""
+        if self._admission.may_control(cmd, self.connection.trusted):
+            self._app.answer_why(cmd, self._reply(wire))
         else:
             self._refuse(wire, f"not allowed: {cmd.name} from outside")
 
@@ -361,25 +381,25 @@ class _Orphan:
         elif core.closing:
             self._refuse(wire, core.closed_detail())
         else:
-            self.target = _Target(core, wire, False)
+            self.target = Target(core, wire, False)
 
     def _start(self, wire: WireMsg, cmd: StartGraph) -> None:
         app = self._app
         graph_id = next((dest.graph_id for dest in cmd._dests if dest.graph_id), None)
         core = app.engines.get(graph_id) if graph_id else None
         if core is not None:
-            if self._connection.role is Role.IN_INTERNAL:
+            if self.connection.role is Role.IN_INTERNAL:
                 # Another app's part of this graph has come in.
-                self.target = _Target(core, wire, False)
+                self.target = Target(core, wire, False)
             else:
                 self._refuse(wire, BUILT)
             return
         try:
             _add_exposed(cmd)
-            self._admission.check_start(cmd, self._connection.trusted)
+            self._admission.check_start(cmd, self.connection.trusted)
             origin, cmd._src = (
                 cmd._src,
-                Loc(self._connection.uri, cmd._src.graph_id, cmd._src.extension_name),
+                Loc(self.connection.uri, cmd._src.graph_id, cmd._src.extension_name),
             )
             core = app.graph_for(cmd, graph_id)
             self._admission.started(core)
@@ -388,7 +408,7 @@ class _Orphan:
             self._refuse(wire, str(error))
             return
         app.run_in_background(core)
-        self.target = _Target(core, wire, True)
+        self.target = Target(core, wire, True)
 
 
 def _add_exposed(cmd: StartGraph) -> None:
@@ -418,8 +438,9 @@ class OrphanReply:
         result.original_cmd_name = self._cmd.name
         result.original_cmd_type = self._cmd.type
         result.is_completed = result.is_final
-        result._dests = () if self._cmd._src == Loc() else (self._cmd._src,)
-        self._connection.send(WireMsg(result, self._wire.cmd_id))
+        result._dests = back_to(self._cmd._src)
+        connection, wire = self._connection, WireMsg(result, self._wire.cmd_id)
+        connection.reach(lambda: connection.send(wire))
 
     def answer(self, status: StatusCode, detail: str, **properties: object) -> None:
         """Send the runtime's own final result home."""

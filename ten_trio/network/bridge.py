@@ -28,9 +28,7 @@ _AHEAD: Final = 1_000
 class Bridge:
     """Both ends of the crossing: in the app's loop a reader of messages, in the graph's loop a `Link`."""
 
-    def __init__(
-        self, connection: Connection, home: Loop, core: CoreLink, is_app: bool, starts: bool
-    ) -> None:
+    def __init__(self, connection: Connection, home: Loop, core: CoreLink) -> None:
         self._connection = connection
         self._home = home
         self._core = core
@@ -48,13 +46,28 @@ class Bridge:
         # In the app's loop.
         self._crossing = 0
         self._caught_up = trio.Event()
-        connection.on_written = self._written
-        connection.on_unsendable = self._unsendable
-        core.post(
-            lambda: self._arrive(is_app, starts), lambda: connection.end("the graph is closed")
-        )
 
     # In the app's loop ------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """The life of the connection, once `enter` has been called. Bounded by the graph."""
+        connection = self._connection
+        connection.on_written = self._written
+        connection.on_unsendable = self._unsendable
+        connection.is_busy = self._is_busy
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._end_with_graph)
+            await connection.run(self.receive, self.pace)
+            nursery.cancel_scope.cancel("the connection is closed")
+        self._lost()
+
+    async def _end_with_graph(self) -> None:
+        await self._core.closed.wait()
+        self._connection.end("the graph is closed")
+
+    def _is_busy(self) -> bool:
+        # Whether a dict of the other thread is empty: that can be read from here.
+        return self._crossing > 0 or (self._remote is not None and self._remote.is_busy())
 
     def receive(self, wire: WireMsg) -> None:
         """One message has been read."""
@@ -83,16 +96,17 @@ class Bridge:
 
         self._core.post(tell)
 
-    def lost(self) -> None:
-        """The connection has ended."""
+    def _lost(self) -> None:
         reason = self._connection.reason
         self._core.post(lambda: self._there_lost(reason))
 
     # In the graph's loop ----------------------------------------------------------------------
 
-    def _arrive(self, is_app: bool, starts: bool) -> None:
+    def enter(self, is_app: bool, starts: bool, first: WireMsg) -> None:
+        """The graph takes the connection; `first` is the message that has made it move."""
         self._boundary = remotes_of(self._core.core)
         self._remote = self._boundary.accept(self, is_app, starts)
+        self._remote.receive(first)
 
     def _deliver(self, wire: WireMsg) -> None:
         self._undelivered += 1

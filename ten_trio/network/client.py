@@ -110,6 +110,7 @@ class ClientCore:
         self.boundary = self
         self.instances: dict[str, Any] = {}
         self.turns = Turns(core)
+        self.measures = False
         self.host = Outside(core)
         self.redirect()
 

@@ -43,7 +43,9 @@ class Connector:
         settings = self.settings
         protocol, address = self.protocols.find(uri)
         if protocol.front is not None:
-            raise ConfigError(f"{uri} is not for apps and clients of ten_trio: use msgpack:// or ws://")
+            raise ConfigError(
+                f"{uri} is not for apps and clients of ten_trio: use msgpack:// or ws://"
+            )
         options = options_of(settings, (OURS,))
         transport = protocol.transport(address, options)
         attempt = 0

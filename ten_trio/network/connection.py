@@ -8,8 +8,8 @@ its queue, and both go along.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from enum import Enum, auto
 from math import inf
 from typing import Any, Final, Protocol
@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 import trio
 
 from ..errors import TenError
-from ..messages import Cmd, CmdResult
+from ..messages import AudioFrame, Cmd, CmdResult, Data, VideoFrame
 from .codec import CodecError, WireMsg
 from .dialects import Dialect
 from .settings import NetworkSettings
@@ -32,6 +32,7 @@ _SLICE: Final = 64
 """Messages that are delivered before other tasks get a turn."""
 _OVERDUE: Final = 50_000
 """Messages waiting for one peer, whatever they are, at which it is given up."""
+_WITH_BUFFER: Final = frozenset({Data, AudioFrame, VideoFrame})
 
 
 class State(Enum):
@@ -58,12 +59,6 @@ class Role(Enum):
     OUT_INTERNAL = auto()
     OUT_EXTERNAL = auto()
 
-
-class _Stop:
-    """Comes out of the queue where writing is to stop."""
-
-
-_STOP: Final = _Stop()
 
 Receive = Callable[[WireMsg], object]
 """Takes one message; whatever is true stops the reading there."""
@@ -101,12 +96,19 @@ class Connection:
         self.on_end: Callable[[], object] | None = None
         self.on_written: Callable[[list[WireMsg]], object] | None = None
         self.on_unsendable: Unsendable | None = None
+        self.reach: Callable[[Callable[[], object]], object] = _at_once
+        """Calls something in the loop that the connection lives in, for whoever isn't in there."""
         self.received = 0
         self.sent = 0
         self.queued_bytes = 0
         """Of the buffers that wait to be sent."""
         self._settings = settings
-        self._outbox, self._outgoing = trio.open_memory_channel[WireMsg | _Stop](inf)
+        # Not a memory channel: taking something from one costs a turn of the scheduler, also if it is there.
+        self._outbox: deque[WireMsg] = deque()
+        self._writer: trio.lowlevel.Task | None = None
+        """The writing task, while it waits for something to write."""
+        self._drained = False
+        """Whether writing ends as soon as nothing is left to write."""
         self._reading = trio.CancelScope()
         self._whole = trio.CancelScope()
 
@@ -142,76 +144,103 @@ class Connection:
         """Queue one message; False if the connection is closing or closed."""
         if self.state is not State.INIT:
             return False
-        if self._outgoing.statistics().current_buffer_used >= _OVERDUE:
+        outbox = self._outbox
+        if len(outbox) >= _OVERDUE:
             self.end(f"{self.wire.peer} doesn't read: {_OVERDUE} messages wait for it")
             return False
         self.queued_bytes += _size(wire)
-        self._outbox.send_nowait(wire)
+        outbox.append(wire)
+        if self._writer is not None:
+            self._wake()
         return True
+
+    def _wake(self) -> None:
+        """Let the writing task look what there is to do."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            trio.lowlevel.reschedule(writer)
 
     def drop(self, turn: Any) -> int:
         """Leave out the data of `turn` that is still to be written; how many messages it was."""
-        kept: list[WireMsg | _Stop] = []
-        with suppress(trio.WouldBlock, trio.EndOfChannel, trio.ClosedResourceError):
-            while True:
-                kept.append(self._outgoing.receive_nowait())
-        dropped = []
-        for queued in kept:
-            if (
-                isinstance(queued, _Stop)
-                or queued.msg._turn is not turn
-                or isinstance(queued.msg, Cmd | CmdResult)
-            ):
-                self._outbox.send_nowait(queued)
-            else:
-                dropped.append(queued)
+        outbox = self._outbox
+        dropped = [
+            queued
+            for queued in outbox
+            if queued.msg._turn is turn and not isinstance(queued.msg, Cmd | CmdResult)
+        ]
         if dropped:
+            gone = set(map(id, dropped))
+            kept = [queued for queued in outbox if id(queued) not in gone]
+            outbox.clear()
+            outbox.extend(kept)
             self.queued_bytes -= sum(map(_size, dropped))
             if self.on_written is not None:
                 self.on_written(dropped)
         return len(dropped)
 
     async def _write(self) -> None:
-        outgoing = self._outgoing
         try:
-            while True:
-                batch: list[WireMsg] = []
-                stop = await self._gather(batch, outgoing)
-                if batch:
-                    self.queued_bytes -= sum(map(_size, batch))
-                    pieces = self._encode(batch)
-                    if pieces and not await self._send(pieces):
-                        self.end(f"{self.wire.peer} doesn't read")
-                        return
-                    self.sent += len(batch)
-                    if self.on_written is not None:
-                        self.on_written(batch)
-                if stop:
-                    return
+            while not await self._write_within():
+                pass
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             # Also if the reading has just stopped, to go on elsewhere: there is nothing to go on with.
             self.end(f"connection lost: {_text(error)}")
 
-    async def _gather(
-        self, batch: list[WireMsg], outgoing: trio.MemoryReceiveChannel[WireMsg | _Stop]
-    ) -> bool:
-        """Everything that waits, up to a bound; whether it is time to stop then."""
-        queued: WireMsg | _Stop = await outgoing.receive()
-        size = 0
-        with suppress(trio.WouldBlock):
-            while not isinstance(queued, _Stop):
-                batch.append(queued)
-                size += _size(queued)
-                if len(batch) >= _BATCH or size >= _BATCH_BYTES:
-                    return False
-                queued = outgoing.receive_nowait()
-            return True
-        return False
+    async def _write_within(self) -> bool:
+        """Write; whether there is nothing to write any more.
 
-    async def _send(self, pieces: list[Piece]) -> bool:
-        with trio.move_on_after(self._settings.send_timeout) as scope:
-            await self.wire.send(pieces)
-        return not scope.cancelled_caught
+        A scope for each write would cost as much as the write.  So one is used for many, and its
+        deadline put off now and then: that of a write is between one and 1.25 `send_timeout` away.
+        """
+        outbox = self._outbox
+        timeout = self._settings.send_timeout
+        sending = False
+        with trio.CancelScope() as scope:
+            while True:
+                if not outbox:
+                    if self._drained:
+                        return True
+                    await self._wait_for_more()
+                    if not outbox:
+                        continue
+                if scope.cancel_called:
+                    return False  # the last write is long ago
+                batch = self._gather()
+                pieces = self._encode(batch)
+                if pieces:
+                    least = trio.current_time() + timeout
+                    if not least <= scope.deadline < inf:
+                        scope.deadline = least + timeout / 4
+                    sending = True
+                    await self.wire.send(pieces)
+                    sending = False
+                self.sent += len(batch)
+                if self.on_written is not None:
+                    self.on_written(batch)
+        if sending:
+            self.end(f"{self.wire.peer} doesn't read")
+        return sending
+
+    async def _wait_for_more(self) -> None:
+        self._writer = trio.lowlevel.current_task()
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._writer = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def _gather(self) -> list[WireMsg]:
+        """Everything that waits, up to a bound."""
+        outbox = self._outbox
+        batch: list[WireMsg] = []
+        size = 0
+        while outbox and len(batch) < _BATCH and size < _BATCH_BYTES:
+            wire = outbox.popleft()
+            batch.append(wire)
+            size += _size(wire)
+        self.queued_bytes -= size
+        return batch
 
     def _encode(self, batch: list[WireMsg]) -> list[Piece]:
         try:
@@ -239,21 +268,24 @@ class Connection:
         boundary of a message, and `run` may be called again, by another task.  `pace` is awaited
         after everything that was read in one go.
         """
-        stopped = False
+        stopped = told_to_stop = False
         try:
             if self.state is not State.CLOSED:  # if it is closing, what is queued is still written
                 async with trio.open_nursery() as nursery:
                     self._whole = nursery.cancel_scope
+                    self._drained = False
                     nursery.start_soon(self._write)
-                    stopped = await self._read(receive, pace)
+                    told_to_stop = await self._read(receive, pace)
                     # What is queued is written first, if somebody still reads it.
-                    if stopped or self._is_closing:
-                        self._outbox.send_nowait(_STOP)
+                    if told_to_stop or self._is_closing:
+                        self._drained = True
+                        self._wake()
                     else:
                         nursery.cancel_scope.cancel(self.reason)
+                # Not if the writing was cancelled: then nobody goes on with it.
+                stopped = told_to_stop and self.state is State.INIT
         finally:
-            if not stopped or self.state is not State.INIT:
-                stopped = False
+            if not stopped:
                 await self._shut()
         return stopped
 
@@ -271,6 +303,8 @@ class Connection:
                         self.received += 1
                         if receive(wire):
                             return True
+                        if not self.is_open:
+                            return False  # closed because of it: what follows doesn't count
                         count += 1
                         if not count % _SLICE:
                             await trio.lowlevel.checkpoint()
@@ -326,8 +360,8 @@ class Connection:
 
     async def _shut(self) -> None:
         self.state = State.CLOSED
-        self._outbox.close()
-        self._outgoing.close()
+        self._outbox.clear()
+        self.queued_bytes = 0
         # The wire bounds this by its close_timeout, and closes without the peer when it is cut short.
         with trio.move_on_after(self._settings.close_timeout, shield=True):
             await self.wire.aclose()
@@ -339,9 +373,14 @@ def _never() -> bool:
     return False
 
 
+def _at_once(action: Callable[[], object]) -> None:
+    action()
+
+
 def _size(wire: WireMsg) -> int:
     """Roughly: only what may be big counts."""
-    return len(getattr(wire.msg, "_buf", b""))
+    msg = wire.msg
+    return len(msg._buf) if msg.__class__ in _WITH_BUFFER else 0  # type: ignore[attr-defined]
 
 
 def _text(error: BaseException) -> str:

@@ -86,7 +86,9 @@ class FrameDialect:
     """
 
     def __init__(self, limits: CodecLimits, subprotocol: str = "") -> None:
-        self._binary = MsgpackCodec(limits, extended=subprotocol == OURS)
+        # Whoever knows the names of our subprotocols knows what else we say in msgpack.
+        self._binary = MsgpackCodec(limits, extended=subprotocol in (OURS, MIXED))
+        self._ours = subprotocol == OURS
         self._text = JsonCodec(limits, framed=True)
         self._subprotocol = subprotocol
         self._as_text = subprotocol in (JSON_ONLY, MIXED)
@@ -98,11 +100,11 @@ class FrameDialect:
     @property
     def extended(self) -> bool:
         """Whether the peer is known to be one of us."""
-        return self._binary.extended
+        return self._ours
 
     @extended.setter
     def extended(self, extended: bool) -> None:
-        self._binary.extended = extended
+        self._ours = self._binary.extended = extended
 
     def receive(self, piece: bytes | str) -> None:
         """Store what the wire has received."""
@@ -133,7 +135,7 @@ class FrameDialect:
 
     def encode(self, messages: Sequence[WireMsg]) -> list[Piece]:
         """Return what to send, a frame each."""
-        if self._subprotocol == OURS or (not self._as_text and self._binary.extended):
+        if self._subprotocol == OURS or (not self._as_text and self._ours):
             # Whoever is one of us finds the messages by themselves: one frame for all.
             pieces = self._binary.encode(messages)
             return [pieces[0] if len(pieces) == 1 else b"".join(pieces)]

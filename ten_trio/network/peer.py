@@ -10,6 +10,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import inf
 from secrets import randbits
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -40,6 +41,7 @@ CANCEL_TURN: Final = "ten:cancel_turn"
 ABANDON: Final = "ten:abandon"
 """Between two of us: nobody waits any more for the command of this id."""
 HERE: Final = (Loc("", "", None),)
+_KNOWN_SOURCES: Final = 256
 
 
 class Link(Protocol):
@@ -100,6 +102,8 @@ class Peer(Endpoint):
 
     __slots__ = (
         "_commands",
+        "_out_bytes",
+        "_sources",
         "asks_as_client",
         "dropped_results",
         "fullest",
@@ -131,6 +135,8 @@ class Peer(Endpoint):
         self.fullest: Line | None = None
         """Of the lines that what it has sent went to, one that is over its bound."""
         self._commands: dict[str, Sending] = {}
+        self._out_bytes = settings.out_bytes
+        self._sources: dict[Loc, Loc] = {}
 
     # To the peer ------------------------------------------------------------------------------
 
@@ -150,6 +156,9 @@ class Peer(Endpoint):
             in_path.on_abandon = partial(self._tell_abandoned, text)
         cmd._dests = tuple(dests)
         cmd._path = None
+        if path.until != inf:
+            # How far it is to there isn't known: this end sees to it that it ends in time.
+            cmd._left = max(0.0, path.until - trio.current_time())
         if cmd._turn:
             cmd._turn.places.setdefault(self, self)
         self._show_token(cmd)
@@ -167,16 +176,17 @@ class Peer(Endpoint):
 
     def tell(self, msg: Msg, dests: Sequence[Loc]) -> str | None:
         """Send data or a frame there; why it was dropped, if it was."""
-        if self.closed or not self.link.is_open:
+        link = self.link
+        if self.closed:
             return "not connected"
-        if self.link.queued_bytes > self.settings.out_bytes:
+        if link.queued_bytes > self._out_bytes:
             return "slow peer"
-        msg._dests = tuple(dests)
+        msg._dests = dests if dests.__class__ is tuple else tuple(dests)
         if msg._turn:
             msg._turn.places.setdefault(self, self)
-        self._show_token(msg)
-        self.link.send(WireMsg(msg))
-        return None
+        if self.token:
+            self._show_token(msg)
+        return None if link.send(WireMsg(msg)) else "not connected"
 
     def _show_token(self, msg: Msg) -> None:
         # Not every transport has a place for it: the first message has, over any.
@@ -212,6 +222,8 @@ class Peer(Endpoint):
 
     def receive(self, wire: WireMsg) -> None:
         """One message has come. Never raises: what is wrong with it is answered or counted."""
+        if self.closed:
+            return  # it was on its way when this end closed; the connection ends now
         self.received += 1
         msg = wire.msg
         if msg._turn is not None:
@@ -223,8 +235,13 @@ class Peer(Endpoint):
             self._take_command(msg, wire.cmd_id)
         else:
             msg._src = self.source(msg._src)
-            for dest in msg._dests or HERE:
-                self.route_data(msg._shell(), dest)
+            dests = msg._dests or HERE
+            if len(dests) == 1:
+                msg._dests = ()
+                self.route_data(msg, dests[0])
+            else:
+                for dest in dests:
+                    self.route_data(msg._shell(), dest)
 
     def _take_answer(self, result: CmdResult, text: str) -> None:
         number = number_of(text or (result.seq_id if self.asks_as_client else ""))
@@ -270,6 +287,7 @@ class Peer(Endpoint):
         if len(dests) == 1:
             path = OutPath(self, cmd, back, self.timeout, None, True)
             path.turn = cmd._turn
+            self._limit(cmd, path)
             self._commands[key] = path
             self._start(cmd, dests[0], path)
             return
@@ -281,10 +299,16 @@ class Peer(Endpoint):
         ]
         for path in paths:
             path.turn = cmd._turn
+            self._limit(cmd, path)
         for dest, path in zip(dests, paths, strict=True):
             self._start(cmd._shell(), dest, path)
             if path.closed:
                 path.forsake()
+
+    def _limit(self, cmd: Cmd, path: OutPath) -> None:
+        """On the wire a deadline is the time that is left, since each process has its own clock."""
+        if cmd._left is not None:
+            self.expiry.limit(path, trio.current_time() + cmd._left)
 
     def _start(self, cmd: Cmd, dest: Loc, path: OutPath) -> None:
         cmd._id = path.id
@@ -292,7 +316,13 @@ class Peer(Endpoint):
 
     def source(self, src: Loc) -> Loc:
         """Where a message comes from, as this process names it."""
-        return Loc(self.uri, src.graph_id or self.engine.graph_id, src.extension_name)
+        known = self._sources.get(src)
+        if known is None:
+            if len(self._sources) >= _KNOWN_SOURCES:
+                self._sources.clear()
+            known = Loc(self.uri, src.graph_id or self.engine.graph_id, src.extension_name)
+            self._sources[src] = known
+        return known
 
     @abstractmethod
     def route_cmd(self, cmd: Cmd, dest: Loc, path: OutPath) -> None:
@@ -359,6 +389,18 @@ class Peer(Endpoint):
             self.link.close(detail)
 
 
+def back_to(origin: Loc) -> tuple[Loc, ...]:
+    """The destination of an answer to whoever says that it is `origin`.
+
+    Whoever gives only part of that means what its side of the connection is: a destination says so.
+    """
+    if origin == _NOBODY:
+        return ()
+    if origin.app_uri is None:
+        return (Loc("", origin.graph_id or "", origin.extension_name),)
+    return (origin,)
+
+
 class Back:
     """Sends the results of a peer's command back to it."""
 
@@ -376,7 +418,7 @@ class Back:
         if completed:
             peer._commands.pop(self._key, None)
         result.is_final = completed
-        result._dests = () if self._origin == _NOBODY else (self._origin,)
+        result._dests = back_to(self._origin)
         result._line = None
         peer.link.send(WireMsg(result, self._id))
 

@@ -80,20 +80,20 @@ class FolderProtocols:
         self._prefix = f"ten_trio_protocols_{next(_numbers)}"
         self._packages: dict[str, tuple[Manifest, Path]] | None = None
 
+    @property
+    def schemes(self) -> list[str]:
+        """Those that the manifests name. Raises `ManifestError`."""
+        return sorted(self._known())
+
     def find(self, scheme: str) -> WireProtocol | None:
         """The protocol for a scheme, if one is here.
 
         Raises `ManifestError`, `ConfigError` if its module has none, and what importing it raises.
         """
-        if self._packages is None:
-            self._packages = {
-                each: (manifest, file)
-                for manifest, file in self._read()
-                for each in reversed(manifest.protocol)
-            }
-        if scheme not in self._packages:
+        found = self._known().get(scheme)
+        if found is None:
             return None
-        manifest, file = self._packages[scheme]
+        manifest, file = found
         for made in self._load(manifest, file):
             if scheme in made.schemes:
                 return made
@@ -106,6 +106,14 @@ class FolderProtocols:
         """Forget the modules that were imported."""
         for name in [name for name in sys.modules if name.startswith(f"{self._prefix}_")]:
             del sys.modules[name]
+
+    def _known(self) -> dict[str, tuple[Manifest, Path]]:
+        if self._packages is None:
+            self._packages = {}
+            for manifest, file in self._read():
+                for scheme in manifest.protocol:
+                    self._packages.setdefault(scheme, (manifest, file))
+        return self._packages
 
     def _read(self) -> Iterator[tuple[Manifest, Path]]:
         folder = None if self._base_dir is None else self._base_dir / _FOLDER

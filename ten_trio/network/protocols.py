@@ -18,7 +18,24 @@ from .transport import Transport, TransportOptions, Wire
 from .transports import transport
 from .uris import Address
 
+if TYPE_CHECKING:
+    from ..runtime.app import App
+    from .admission import Admission
+
 ENTRY_POINT_GROUP: Final = "ten_trio.protocols"
+
+
+class Front(Protocol):
+    """Serves connections that don't carry messages both ways, such as those of HTTP. In the app's loop."""
+
+    async def serve(self, wire: Wire) -> None:
+        """The whole life of one connection, whose bounds and end are the front's. Closes `wire`."""
+
+    def begin_close(self) -> None:
+        """The app closes: nothing new begins."""
+
+    async def close(self) -> None:
+        """Close what is left. Bounded by the caller as well."""
 
 
 @attrs.frozen

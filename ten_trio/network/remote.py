@@ -48,7 +48,10 @@ class Remote(Peer):
             detail = f"Could not find suitable remote based on uri: {dest.app_uri}"
             path.answer(StatusCode.ERROR, detail)
         elif (graph_id := self._graph_id(dest)) == engine.graph_id:
-            engine.when_created(lambda: engine.admit_cmd(dest.extension_name, cmd, path))
+            if engine.takes_now:
+                engine.admit_cmd(dest.extension_name, cmd, path)
+            else:
+                engine.when_created(lambda: engine.admit_cmd(dest.extension_name, cmd, path))
         else:
             there = Loc(engine.app.uri, graph_id, dest.extension_name)
             engine.app.forward_cmd(there, cmd, path, engine)
@@ -60,7 +63,10 @@ class Remote(Peer):
             return
         graph_id = self._graph_id(dest)
         if graph_id == engine.graph_id:
-            engine.when_created(lambda: self._admit(msg, dest))
+            if engine.takes_now:
+                self._admit(msg, dest)
+            else:
+                engine.when_created(lambda: self._admit(msg, dest))
         else:
             there = Loc(engine.app.uri, graph_id, dest.extension_name)
             engine.app.forward_data(there, msg, engine)
@@ -71,6 +77,7 @@ class Remote(Peer):
             self.fullest = full
 
     def _graph_id(self, dest: Loc) -> str:
-        if not dest.graph_id:
-            return self.engine.graph_id
+        own = self.engine.graph_id
+        if not dest.graph_id or dest.graph_id == own:
+            return own
         return self.engine.app.graph_id_of(dest.graph_id)

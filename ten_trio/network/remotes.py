@@ -29,6 +29,7 @@ from .settings import NetworkSettings
 
 if TYPE_CHECKING:
     from ..runtime.engine import EngineCore
+    from ..runtime.lines import Line
     from ..runtime.turns import Turn
 
 logger = logging.getLogger("ten_trio.network")
@@ -124,6 +125,11 @@ class Remotes:
         if not neighbours:
             return
         write_graph(self.core.graph.to_graph())  # raises what would fail for each of them
+        starter = self.core.starter
+        if starter is not None and not self.core.app.is_here(starter.app_uri or ""):
+            # Its connection comes over from the app's loop: seen too late, it would look like one
+            # of two.
+            await self._wait_for(starter.app_uri or "")
         async with trio.open_nursery() as nursery:
             for uri in neighbours:
                 nursery.start_soon(self._join, uri, failures, nursery.cancel_scope)
@@ -164,11 +170,16 @@ class Remotes:
             self._withdraw(answer)
             raise
         # A duplicate of what the other app has opened, which may be still on its way.
+        if not await self._wait_for(uri):
+            why = "it wants to do that itself, and doesn't"
+            raise ConnectFailed(f"Failed to connect to {uri}: {why}")
+
+    async def _wait_for(self, uri: str) -> bool:
+        """Until there is a connection with it, but not for ever."""
         with trio.move_on_after(self.settings.connect_timeout):
             while uri not in self._remotes:
                 await self._joined.wait()
-            return
-        raise ConnectFailed(f"Failed to connect to {uri}: it wants to do that itself, and doesn't")
+        return uri in self._remotes
 
     def _is_settled(self, uri: str) -> bool:
         """Whether to leave it at the connection that there is: of two, that stays which the app with
@@ -209,6 +220,8 @@ class Remotes:
                     nursery.start_soon(self._introduce, remote, connection, answer, again)
                     await connection.run(remote.receive, remote.pace)
                 nursery.cancel_scope.cancel("the connection is closed")
+        if self._remotes.get(uri) not in (None, remote):
+            answer.succeed()  # that app has settled for the one which it has opened itself
         answer.fail(ConnectFailed(f"Failed to connect to {uri}"))
         if remote is not None:
             self.lost(remote)
@@ -338,8 +351,7 @@ class Remotes:
         if core.is_created and not core.closing:
             path.answer(StatusCode.OK, "", graph_id=core.graph_id, **ours)
         else:
-            detail = "; ".join(str(failure) for failure in core.failures)
-            path.answer(StatusCode.ERROR, detail or core.closed_detail())
+            path.answer(StatusCode.ERROR, self._failures() or core.closed_detail())
 
     def control(self, remote: Remote, cmd: Cmd, path: Any) -> None:
         """stop_graph and close_app, from outside."""
@@ -432,6 +444,10 @@ class Remotes:
         """The apps and clients that have a part in the graph."""
         return tuple(self._all)
 
+    def lines(self) -> Iterable[Line]:
+        """Where data waits that is to be sent to other apps and clients."""
+        return tuple(door.data_line for door in self._doors.values())
+
     def drop(self, turn: Turn) -> int:
         """Drop the data of a cancelled turn that is still to be sent; how many messages it was."""
         return sum(remote.link.drop(turn) for remote in self._all)
@@ -446,8 +462,12 @@ class Remotes:
 
     def _tell_stop(self, remote: Remote) -> None:
         core = self.core
-        props = {OURS: {"reason": core.close_reason or "it can't be started everywhere"}}
-        self._ask(remote, StopGraph(props, graph_id=core.graph_id, dest=Loc(remote.uri)))
+        reason = self._failures() or core.close_reason or "it can't be started everywhere"
+        stop = StopGraph({OURS: {"reason": reason}}, graph_id=core.graph_id, dest=Loc(remote.uri))
+        self._ask(remote, stop)
+
+    def _failures(self) -> str:
+        return "; ".join(str(failure) for failure in self.core.failures)
 
     def end(self, detail: str) -> None:
         """Close every connection, after what is still to be sent."""

@@ -100,11 +100,12 @@ class NetworkSettings:
     has shown the token or a certificate, predefined ones from elsewhere."""
     outside_addons: tuple[str, ...] | None = None
     """The only addons that a graph from outside may be made of; None: all that the app knows by name."""
+    origins: tuple[str, ...] = ()
+    """Web pages from elsewhere that may connect, by HTTP and WebSocket, as `https://example.org`: then they
+    may do what any program on their machine may. `*` is all of them, trusted no more than somebody from
+    elsewhere. Pages of this machine (http://localhost:8000 and its like) may in any case."""
     close_app: bool | None = None
     """Whether close_app may come from outside. None: from those who may start any graph."""
-    http_origins: tuple[str, ...] = ()
-    """The web pages that may use the HTTP front door, by origin, such as `https://example.org`; `*` is any.
-    Pages get in nowhere else, however local the browser is."""
     server_ssl: ssl.SSLContext | None = attrs.field(default=None, repr=False)
     client_ssl: ssl.SSLContext | None = attrs.field(default=None, repr=False)
     websocket_driver: Literal["trio-websocket", "websockets"] = "trio-websocket"

@@ -20,6 +20,7 @@ from ..graphs.app_property import LEGACY_TEN, TEN
 from ..graphs.placeholders import parse as placeholder
 from ..schemas.reading import DocumentError, Reader
 from .codec import CodecLimits
+from .protocol_addons import FolderProtocols
 from .protocols import Protocols
 from .settings import NetworkSettings
 
@@ -93,12 +94,19 @@ def _check_uris(app: AppProperty, reader: Reader) -> None:
     listen = reader.at("listen", app.listen)
     given += [(listen.at(index, uri), uri) for index, uri in enumerate(app.listen)]
     seen: set[str] = set()
+    try:
+        own = FolderProtocols(app.base_dir).schemes
+    except ConfigError as error:
+        reader.at("listen", None).problem(str(error))
+        return
     for place, uri in given:
         if placeholder(uri) is not None or uri.startswith("client:"):
             continue
         if uri in seen and not uri.endswith(":0"):
             place.problem(f'"{uri}" is there twice')
         seen.add(uri)
+        if uri.partition(":")[0].lower() in own:
+            continue
         known = Protocols()
         try:
             known.find(uri)

@@ -37,6 +37,8 @@ class Credentials:
 
     token: str = attrs.field(default="", repr=False)
     """A bearer token, from an HTTP header or the query of a WebSocket's URI."""
+    origin: str = ""
+    """Where the web page was loaded from that has connected; empty if it isn't one."""
     certificate: str = ""
     """The subject of its TLS certificate, if one was asked for and is valid."""
 

@@ -14,6 +14,7 @@ from .tester import TESTER, ExtensionTester, open_tester, run_extension_test
 
 if TYPE_CHECKING:
     from .given import trio_given
+    from .protocols import MakeProtocol, check_protocol
     from .transports import MakeTransport, check_transport
 
 _LAZY = {
@@ -21,6 +22,8 @@ _LAZY = {
     # Not everybody who tests an extension needs the network.
     "check_transport": "ten_trio.testing.transports",
     "MakeTransport": "ten_trio.testing.transports",
+    "check_protocol": "ten_trio.testing.protocols",
+    "MakeProtocol": "ten_trio.testing.protocols",
 }
 
 __all__ = [
@@ -33,6 +36,8 @@ __all__ = [
     "trio_given",
     "check_transport",
     "MakeTransport",
+    "check_protocol",
+    "MakeProtocol",
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from random import Random
 from typing import NoReturn
 
@@ -22,6 +23,7 @@ from ..network.transport import (
     Wire,
 )
 from ..network.uris import Address
+from .rules import check_rule
 
 _PATIENCE = 15.0  # seconds for one check; only a hang gets there
 _QUIET = 0.05  # for so long nothing happens: whoever sends is stuck
@@ -39,36 +41,7 @@ async def check_transport(make: MakeTransport) -> None:
     It takes some seconds, of real time. Raises `AssertionError`, which says which rule is broken.
     """
     for rule, check in _RULES.items():
-        await _check(rule, check, *make())
-
-
-async def _check(
-    rule: str, check: _Check, transport: Transport, address: Address, options: TransportOptions
-) -> None:
-    problem: Exception | None = None
-    with trio.move_on_after(_PATIENCE) as patience:
-        try:
-            await check(transport, address, options)
-        except* Exception as group:  # noqa: BLE001 - reported, whatever it is
-            problem = _first(group)
-    if patience.cancelled_caught and problem is None:
-        raise AssertionError(f"{rule}: it hangs")
-    if isinstance(problem, AssertionError):
-        raise AssertionError(f"{rule}: {problem}") from problem
-    if problem is not None:
-        raise AssertionError(f"{rule}: {type(problem).__name__}: {problem}") from problem
-
-
-def _first(group: BaseExceptionGroup[Exception]) -> Exception:
-    leaves: list[Exception] = []
-    rest: list[BaseException] = [group]
-    while rest:
-        error = rest.pop(0)
-        if isinstance(error, BaseExceptionGroup):
-            rest.extend(error.exceptions)
-        elif isinstance(error, Exception):
-            leaves.append(error)
-    return next((leaf for leaf in leaves if isinstance(leaf, AssertionError)), leaves[0])
+        await check_rule(rule, partial(check, *make()), _PATIENCE)
 
 
 # Connections ----------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ten_trio.errors import GraphError
+from ten_trio.errors import GraphError, MissingVariable
 from ten_trio.graphs import (
     UNSPECIFIED_GROUP,
     Conversion,
@@ -57,6 +57,21 @@ def test_defaults_of_nodes() -> None:
     assert (two.group, dict(two.settings), dict(two.property)) == ("g", {"inline": True}, {})
     assert flatten(graph).nodes[0].app == ""
     assert flatten(Graph()) == FlatGraph()
+
+
+def test_where_an_app_is_may_be_a_variable() -> None:
+    graph = Graph()
+    graph.node("a", "x", app="${env:ONE|" + ONE + "}")
+    graph.node("b", "y", app="${env:OTHER}")
+    graph.connect("a", "b", cmd="hello")
+    graph.expose("cmd_in", "hi", "b")
+    flat = flatten(graph, environ={"OTHER": TWO})
+    assert flat.apps == (ONE, TWO)
+    assert [(edge.source_app, edge.dest_app) for edge in flat.edges] == [(ONE, TWO)]
+    assert [each.app for each in flat.exposed] == [TWO]
+    assert flatten(graph).nodes[1].app == "${env:OTHER}"
+    with pytest.raises(MissingVariable, match="OTHER is not set"):
+        flatten(graph, environ={})
 
 
 def test_order_is_as_written_and_duplicates_are_merged() -> None:

@@ -118,6 +118,19 @@ def test_lines_in_any_split() -> None:
         assert codec.trailing_data == b""
 
 
+def test_several_lines_after_part_of_one() -> None:
+    lines = [write(Data(name, {"t": "x" * 3_000})) for name in ("one", "two", "three")]
+    codec = JsonCodec()
+    codec.receive_data(lines[0][:-1])
+    assert codec.next_message() is None
+    codec.receive_data(b"\n" + b"".join(lines[1:]))
+    assert [wire.msg.name for wire in iter(codec.next_message, None)] == ["one", "two", "three"]
+    codec = JsonCodec()
+    codec.receive_data(lines[0][:20])
+    codec.receive_data(lines[0][20:] + lines[1] + lines[2])
+    assert [wire.msg.name for wire in iter(codec.next_message, None)] == ["one", "two", "three"]
+
+
 def test_frames() -> None:
     codec = JsonCodec(framed=True)
     texts = codec.encode([WireMsg(Data("one")), WireMsg(Data("two"))])

@@ -14,6 +14,7 @@ import pytest
 import trio
 import trustme
 from click.testing import CliRunner
+from cryptography.hazmat.primitives import serialization
 
 import ten_trio as ten
 from ten_trio.cli import main
@@ -27,6 +28,7 @@ from ten_trio.network.settings_file import (
     network_settings,
 )
 
+TLS_KEYS = "ca, certificate, client_ca, client_certificate, client_key, client_required, key"
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -153,8 +155,7 @@ def test_all_problems_at_once() -> None:
         "ten.network.outside_addons[1]: expected a string, found an integer",
         "ten.network.close_app: expected a boolean, found a string",
         'ten.network.websocket_driver: unknown value "other"; known: trio-websocket, websockets',
-        'ten.network.tls.cert: unknown key "cert"; known: '
-        "ca, certificate, client_ca, client_certificate, client_key, client_required, key",
+        f'ten.network.tls.cert: unknown key "cert"; known: {TLS_KEYS}',
     ]
 
 
@@ -260,7 +261,10 @@ def test_certificates(folder: Path) -> None:
             'client_ca: needs "certificate"; it is for those who connect here',
         ),
         ({"certificate": "both.pem", "client_required": 1}, None),
-        ({"certificate": "both.pem", "client_required": True}, 'client_required: needs "client_ca"'),
+        (
+            {"certificate": "both.pem", "client_required": True},
+            'client_required: needs "client_ca"',
+        ),
         (
             {"certificate": "cert.pem"},
             'certificate: can\'t be loaded: …; its key has to be in there too, or in "key"',
@@ -280,8 +284,6 @@ def test_certificates_that_can_not_be(
 
 
 def test_an_encrypted_key_asks_nobody(folder: Path) -> None:
-    from cryptography.hazmat.primitives import serialization
-
     key = serialization.load_pem_private_key((folder / "key.pem").read_bytes(), None)
     form = serialization.PrivateFormat.TraditionalOpenSSL
     secret = serialization.BestAvailableEncryption(b"secret")
@@ -343,21 +345,21 @@ def test_check_reports_them(tmp_path: Path) -> None:
 # The page ---------------------------------------------------------------------------------------
 
 
-def written(value: object) -> str:
+def written(name: str, value: object) -> str:
     if value is None or value == ():
-        return "none"
+        return "\N{EN DASH}"
     if value == inf:
         return "never"
     if value == "":
         return "empty"
-    if isinstance(value, int) and value >= 2**20 and value % 2**20 == 0:
-        return f"{value // 2**20} MiB"
-    return f"{value:,}" if isinstance(value, int | float) else str(value)
+    if name in ("max_message", "out_bytes"):
+        return f"{int(str(value)) / 2**20:g} MiB"
+    return f"{value:,}" if isinstance(value, int) else str(value).removesuffix(".0")
 
 
 def test_the_page_has_every_setting_with_its_default() -> None:
     text = (DOCS / "network.md").read_text()
     rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+?) \|", text, re.MULTILINE))
     fields = {**attrs.fields_dict(NetworkSettings), **attrs.fields_dict(CodecLimits)}
-    expected = {name: written(fields[name].default) for name in fields if name in KEYS}
+    expected = {name: written(name, fields[name].default) for name in fields if name in KEYS}
     assert {name: rows.get(name) for name in expected} == expected

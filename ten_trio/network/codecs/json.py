@@ -38,7 +38,7 @@ from ..codec import (
     WireMsg,
 )
 from .graph_form import json_text
-from .layout import BY_CLASS, turn_id
+from .layout import BY_CLASS, seconds, turn_id
 from .received import Received
 
 GRAPH_KEYS: Final = ("nodes", "connections", "exposed_messages", "exposed_properties")
@@ -129,7 +129,13 @@ class JsonCodec:
             raise Malformed(f"not JSON: {error}") from None
         except RecursionError:
             raise TooDeep(_too_deep(limits)) from None
-        self._check(read, limits.max_depth + 2, len(text) > limits.max_string)
+        if len(text) > limits.max_string:
+            # In base64 a buffer is a string as well; how long it may be, the whole message says.
+            ten = read.get(FIELDS) if isinstance(read, dict) else None
+            buffers = [ten.get("buf"), ten.get("data")] if isinstance(ten, dict) else ()
+            self._check(read, limits.max_depth + 2, True, buffers)
+        else:
+            self._check(read, limits.max_depth + 2, False)
         return read
 
     def message(self, read: object) -> WireMsg:
@@ -141,7 +147,7 @@ class JsonCodec:
         except TenError as error:
             raise Malformed(str(error)) from None
 
-    def _check(self, value: Any, left: int, long: bool) -> None:
+    def _check(self, value: Any, left: int, long: bool, buffers: Iterable[object] = ()) -> None:
         if isinstance(value, str):
             if long and len(value) > self.limits.max_string:
                 raise TooLong(f"a string of more than {self.limits.max_string} characters")
@@ -149,7 +155,8 @@ class JsonCodec:
             if not left:
                 raise TooDeep(_too_deep(self.limits))
             for item in value.values() if isinstance(value, dict) else value:
-                self._check(item, left - 1, long)
+                if not any(item is buffer for buffer in buffers):
+                    self._check(item, left - 1, long, buffers)
 
     @property
     def trailing_data(self) -> bytes:
@@ -191,6 +198,8 @@ class JsonCodec:
             ten["cmd_id"] = cmd_id
         if msg._turn:
             ten["turn"] = turn_id(msg)
+        if isinstance(msg, Cmd) and msg._left is not None:
+            ten["time_left"] = msg._left
         if isinstance(msg, StartGraph) and isinstance(msg.graph, Graph):
             graph = write_graph(msg.graph)
             ten |= {key: self._plain(graph[key], 0) for key in GRAPH_KEYS if key in graph}
@@ -242,6 +251,8 @@ def _message(read: object) -> WireMsg:
             msg._dests = as_dests(map(_location, value))
         elif key == "turn":
             msg._turn = string(value)
+        elif key == "time_left" and isinstance(msg, Cmd):
+            msg._left = seconds(value)
         elif key == "cmd_id" and key in msg._fields:
             cmd_id = string(value)
         elif key in msg._fields:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
+from math import inf
 from operator import attrgetter
 from typing import Any, Final
 
@@ -41,6 +42,15 @@ def turn_id(msg: Msg) -> str:
     """The id of a message's turn. One that was read has no more than that yet."""
     turn = msg._turn
     return turn if isinstance(turn, str) else str(turn.id)
+
+
+def seconds(value: object) -> float:
+    """How much time a command has left, as the other end says. Raises `InvalidType`."""
+    if value.__class__ is float or value.__class__ is int:
+        number = float(value)
+        if number < inf:
+            return max(0.0, number)
+    raise InvalidType(f"a time is a number of seconds, not {value!r:.40}")
 
 
 BUF: Final = ValueType.BUF.value

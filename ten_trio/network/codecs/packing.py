@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 import msgpack
 
-from ...messages import INVALID, Loc, Msg, StartGraph, ValueType
+from ...messages import INVALID, Cmd, Loc, Msg, StartGraph, ValueType
 from ...messages.media import AudioFrame, VideoFrame
 from ...messages.properties import FIELDS
 from ...messages.values import INT64_MAX, Float32, type_of
@@ -37,6 +37,7 @@ HEADER: Final = 6
 """Bytes before the body, at most."""
 
 _KNOWN_HEADS: Final = 256
+_PACKED: Final = 1_024
 _SHORT: Final = 1_024
 
 _STR, _INT64, _UINT64, _FLOAT64, _BOOL = (
@@ -68,7 +69,8 @@ class Packing:
         self._most = 3 * limits.max_properties + FREE
         self._suspicious = min(limits.max_string, limits.max_message) - HEADER
         # Text that isn't Unicode (half of a surrogate pair) can't be written: it becomes "?".
-        self._pack = msgpack.Packer(unicode_errors="replace").pack
+        # Its buffer grows by itself; what it has from the beginning is kept by every idle connection.
+        self._pack = msgpack.Packer(unicode_errors="replace", buf_size=_PACKED).pack
         self._flat: list[Any] = []
         self._pieces: list[Buffer] = []
         self._count = 0
@@ -279,6 +281,8 @@ def _more(msg: Msg) -> dict[str, Any]:
             more["channel_layout"] = msg.channel_layout
     elif isinstance(msg, StartGraph) and (exposed := graph_form.exposed(msg)):
         more["exposed_messages"] = exposed
+    elif isinstance(msg, Cmd) and msg._left is not None:
+        more["time_left"] = msg._left
     if msg._turn:
         more["turn"] = turn_id(msg)
     return more

@@ -76,7 +76,7 @@ class Received:
                 break
             begin = end - len(chunk)
             # Of the first chunk, a part has been taken.
-            found = chunk.find(byte, max(start, 0) - begin)
+            found = chunk.find(byte, max(start - begin, 0))
             if found >= 0:
                 first = begin + found
             end = begin

@@ -20,6 +20,7 @@ from ...messages import (
     INVALID,
     Array,
     AudioFrame,
+    Cmd,
     Float32,
     Int8,
     Int16,
@@ -50,7 +51,7 @@ from ..codec import (
 )
 from . import graph_form
 from .known import MOST_COUNTED, Head, Known
-from .layout import BUF, BY_NUMBER, Layout
+from .layout import BUF, BY_NUMBER, Layout, seconds
 from .packing import FREE
 from .received import BIG
 
@@ -71,6 +72,9 @@ _SIZED: Final[dict[int, type[SizedInt]]] = {
 _START_GRAPH: Final = MsgType.START_GRAPH.value
 _BOOLS: Final = (False, True)
 _KNOWN_LOCATIONS: Final = 256
+_SPARE_UNPACKERS: Final = 4
+_SPARE: Final[dict[int, deque[Any]]] = {}
+"""Unpackers that nobody uses just now, by the size of message that they are for; of all threads."""
 _SHORT: Final = 256
 _OWN: Final = ("", FIELDS)  # what the names begin with that no property may have
 _KNOWN_HEADS: Final = 8
@@ -95,7 +99,8 @@ class Unpacking:
         self.limits = limits
         self.dropped = 0
         self._most = 3 * limits.max_properties + FREE
-        self._unpacker: Any = None
+        # Shared, since each takes 40 KiB, which most connections need for a moment now and then.
+        self._spare = _SPARE.setdefault(limits.max_message, deque())
         self._take: Callable[[], Any] = iter(()).__next__
         self._run: Iterator[Any] = iter(())
         self._length = 0
@@ -190,10 +195,11 @@ class Unpacking:
 
     def _start(self, part: bytes | memoryview, begin: int, *, whole: bool) -> None:
         """Take `part` of the body apart."""
-        unpacker = self._unpacker
-        if unpacker is None or len(part) >= BIG:
+        spare = self._spare
+        try:
+            unpacker = spare.pop() if len(part) < BIG else self._new_unpacker()
+        except IndexError:  # asking before would not be safe: other threads take from it, too
             unpacker = self._new_unpacker()
-        self._unpacker = None
         self._begin, self._fed = begin, len(part)
         try:
             if whole and part.__class__ is bytes:
@@ -210,9 +216,9 @@ class Unpacking:
         if whole:
             if not run or run[-1] is not None:
                 raise StopIteration
-            if len(part) < BIG:
+            if len(part) < BIG and len(spare) < _SPARE_UNPACKERS:
                 # It has nothing left inside, and hasn't grown.
-                self._unpacker = unpacker
+                spare.append(unpacker)
         self._use(run)
 
     def _use(self, run: Sequence[Any]) -> None:
@@ -485,6 +491,8 @@ def _add_more(msg: Any, more: dict[str, Any]) -> None:
     """Set the fields that the original doesn't transmit."""
     if "turn" in more:
         msg._turn = string(more["turn"])
+    if "time_left" in more and isinstance(msg, Cmd):
+        msg._left = seconds(more["time_left"])
     if isinstance(msg, (AudioFrame, VideoFrame)):
         if "is_eof" in more:
             msg.is_eof = boolean(more["is_eof"])

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from ...errors import GraphError, TenError
 from ...graphs import Graph
-from ...messages import Cmd, CmdResult, Loc, Msg, StartGraph, TriggerLifeCycle
+from ...messages import CmdResult, Msg, StartGraph, StatusCode, TriggerLifeCycle
 from ...messages.properties import FIELDS
 from ..codec import CodecError, CodecLimits, TooLong, WireMsg
 from ..codecs.json import JsonCodec
@@ -34,12 +34,16 @@ class Bodies:
             raise Refusal(400, f"ten.type is {ten['type']!r}, but the path says {kind!r}")
         if name and ten.setdefault("name", name) != name:
             raise Refusal(400, f"ten.name is {ten['name']!r}, but the path says {name!r}")
+        if isinstance(dests := ten.get("dest"), list):
+            # Which graph is said by the path, and a place wants to be whole.
+            here = {"app": "", "graph": ""}
+            ten["dest"] = [here | each if isinstance(each, dict) else each for each in dests]
         if not ten.get("name"):
             raise Refusal(400, f"a {kind} needs a name: send it to …/{kind}/NAME")
         msg = self._message({**read, FIELDS: ten})
         if not msg.is_plain and not isinstance(msg, TriggerLifeCycle):
             raise Refusal(400, f"{msg.name} isn't sent as a command here: see docs/http.md")
-        return msg
+        return msg  # type: ignore[no-any-return]
 
     def start_graph(self, request: Request) -> StartGraph:
         """Return the command that a request for a new graph stands for.
@@ -61,7 +65,9 @@ class Bodies:
         if flag(request, "long_running"):
             cmd.long_running_mode = True
         if cmd.graph is None and not cmd.graph_json and not cmd.predefined_graph_name:
-            raise Refusal(400, "which graph? Send one as JSON, or name one: /graphs?predefined=NAME")
+            raise Refusal(
+                400, "which graph? Send one as JSON, or name one: /graphs?predefined=NAME"
+            )
         if isinstance(cmd, StartGraph) and cmd.graph is None and not cmd.predefined_graph_name:
             cmd.graph = Graph.from_json(cmd.graph_json)
         return cmd  # type: ignore[no-any-return]
@@ -75,7 +81,7 @@ class Bodies:
         try:
             return self.line(result)
         except TenError as error:
-            refused = CmdResult(_ERROR, {"detail": f"the result can't be sent: {error}"})
+            refused = CmdResult(StatusCode.ERROR, {"detail": f"the result can't be sent: {error}"})
             refused.is_final, refused.is_completed = result.is_final, result.is_completed
             refused.seq_id = result.seq_id
             return self.line(refused)
@@ -115,7 +121,7 @@ def destination(msg: Msg) -> str | None:
     dests, msg._dests = msg._dests, ()
     if not dests:
         return None
-    if len(dests) > 1 or dests[0] != Loc(None, None, dests[0].extension_name):
+    if len(dests) > 1 or dests[0].app_uri or dests[0].graph_id:
         raise Refusal(
             400, 'ten.dest names one extension of the graph in the path: [{"extension": NAME}]'
         )

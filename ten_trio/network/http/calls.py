@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -17,7 +18,6 @@ from ...runtime.engine import EngineCore
 from ...runtime.loops import Loop, ask
 from ...runtime.own_loop import CoreLink
 from ...runtime.paths import Expiry, OutPath, made_result
-from ..settings import NetworkSettings
 from .bodies import Bodies
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Lines:
         self._send, self._receive = trio.open_memory_channel[bytes](most)
         self._most_bytes = most_bytes
         self._bytes = 0
-        self._urgent: list[bytes] = []
+        self._last: list[bytes] = []
         self.dropped = 0
 
     def put(self, line: bytes) -> bool:
@@ -78,20 +78,156 @@ class Lines:
 
     def end(self, *last: bytes) -> None:
         """No line comes after those that wait and `last`; idempotent."""
-        self._urgent += last
+        self._last += last
         self._send.close()
 
     async def take(self) -> bytes:
         """Some lines, as many as make sense in one write; none at the end."""
         try:
             taken = [await self._receive.receive()]
-            while sum(map(len, taken)) < _TOGETHER:
-                taken.append(self._receive.receive_nowait())
-        except trio.WouldBlock:
-            pass
         except trio.EndOfChannel:
-            taken, self._urgent = self._urgent, []
-            return b"".join(taken)
-        written = b"".join(taken)
-        self._bytes -= len(written)
-        return written
+            last, self._last = self._last, []
+            return b"".join(last)
+        size = len(taken[0])
+        with suppress(trio.WouldBlock, trio.EndOfChannel):
+            while size < _TOGETHER:
+                taken.append(self._receive.receive_nowait())
+                size += len(taken[-1])
+        self._bytes -= size
+        return b"".join(taken)
+
+
+class OneResult:
+    """The sink of a command whose client waits for one result."""
+
+    def __init__(self) -> None:
+        self.result: CmdResult | None = None
+        self.completed = trio.Event()
+
+    def deliver(self, result: CmdResult, completed: bool) -> None:
+        """Keep the one that completes it."""
+        if completed:
+            result.is_final = True
+            result._dests = ()
+            self.result = result
+            self.completed.set()
+
+
+class EachResult:
+    """The sink of a command whose client reads result by result."""
+
+    def __init__(self, bodies: Bodies, most_bytes: int) -> None:
+        self.lines = Lines(WAITING, most_bytes)
+        self.abandon: Callable[[], object] = _nothing
+        self._bodies = bodies
+
+    def deliver(self, result: CmdResult, completed: bool) -> None:
+        """Queue it; the last one is final whatever its executor said."""
+        result.is_final = completed
+        result._dests = ()
+        line = self._bodies.result(result)
+        if completed:
+            self.lines.end(line)
+        elif not self.lines.put(line):
+            # Results are never left out: the whole command ends.
+            refused = made_result(StatusCode.ERROR, "busy: the client doesn't keep up")
+            refused.is_completed, refused.seq_id = True, result.seq_id
+            self.lines.end(self._bodies.result(refused))
+            self.abandon()
+
+
+class Exposed:
+    """Reads what a graph exposes, in the place of its host, as long as it is open.
+
+    Commands aren't read: nobody could answer them.
+    """
+
+    def __init__(
+        self, core: Core, home: Loop, bodies: Bodies, names: Iterable[str], most: int, size: int
+    ) -> None:
+        self.lines = Lines(most, size)
+        self._core = core
+        self._home = home
+        self._bodies = bodies
+        self._names = frozenset(names)
+
+    # In the app's loop.
+
+    def begin(self) -> None:
+        """Read from now on, or as soon as the graph has a loop."""
+        if isinstance(self._core, CoreLink):
+            self._core.post(self._subscribe, self.lines.end)
+        else:
+            self._subscribe()
+
+    def stop(self) -> None:
+        """Read no more; idempotent."""
+        if isinstance(self._core, CoreLink):
+            self._core.post(self._unsubscribe)
+        else:
+            self._unsubscribe()
+
+    # In the graph's loop.
+
+    @property
+    def _host(self) -> Any:
+        return (self._core.core if isinstance(self._core, CoreLink) else self._core).host
+
+    def _subscribe(self) -> None:
+        host = self._host
+        host.subscriptions[self] = None
+        if host.closed:
+            self.close()
+
+    def _unsubscribe(self) -> None:
+        self._host.subscriptions.pop(self, None)
+
+    def wants(self, msg: Msg) -> bool:
+        """Whether it is data or a frame, and of a name that is read."""
+        return msg.kind != "cmd" and (not self._names or msg.name in self._names)
+
+    def offer(self, msg: Msg) -> bool:
+        """Queue it as a line; False if there is no room, or it can't be written."""
+        try:
+            line = self._bodies.line(msg)
+        except TenError as error:
+            logger.warning("%s for an HTTP client dropped: %s", msg, error)
+            return False
+        if self._home.is_here:
+            return self.lines.put(line)
+        self._home.post(self.lines.put, line)
+        return True
+
+    def close(self) -> None:
+        """The graph is closed."""
+        self._home.post(self.lines.end)
+
+
+async def send_data(core: Core, extension: str | None, msg: Msg, patience: float) -> bool:
+    """Send data or a frame into a graph; waits a while for room. False if the graph is closing."""
+    await core.created.wait()
+    if core.closing:
+        return False
+    if isinstance(core, EngineCore):
+        return await _admit(core, extension, msg, patience)
+    try:
+        return await ask(
+            core.loop, core.core.start_soon, _admit, core.core, extension, msg, patience
+        )
+    except trio.RunFinishedError:
+        return False
+
+
+async def _admit(core: EngineCore, extension: str | None, msg: Msg, patience: float) -> bool:
+    if core.closing:
+        return False
+    full = core.admit_data(extension, msg)
+    if full is not None and full.count > full.cap:
+        # Accepted it is in any case: this only slows down a client that sends one after another.
+        with trio.move_on_after(patience):
+            await full.wait_for_room(None)
+    return True
+
+
+def _nothing() -> None:
+    pass

@@ -113,6 +113,10 @@ class Exchange:
         if content:
             await self._connection.send(h11.Data(data=content))
 
+    async def end(self) -> None:
+        """The end of the body."""
+        await self._connection.send(h11.EndOfMessage())
+
     async def refuse(self, refusal: Refusal) -> None:
         """Say why not."""
         content = json.dumps(refusal.content, ensure_ascii=False).encode("utf-8", "replace")
@@ -180,9 +184,9 @@ class HttpConnection:
                 await self._refuse_last(exchange, refusal)
                 return False
             await exchange.refuse(refusal)
+            await exchange.end()
         else:
             await self._carry_out(request, exchange)
-        await self.send(h11.EndOfMessage())
         if self.last or self._h11.our_state is not h11.DONE:
             return False
         if self._h11.their_state is not h11.DONE:
@@ -257,24 +261,26 @@ class HttpConnection:
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             reason = str(error)
         logger.debug("connection with %s: %s", self.wire.peer, reason)
-        self._gone = True
         scope.cancel(reason)
 
     # Carrying out -----------------------------------------------------------------------------
 
     async def _carry_out(self, request: Request, exchange: Exchange) -> None:
-        self._gone, self._ahead = False, 0
+        self._ahead = 0
+        answered = False
         failed: Exception | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, nursery.cancel_scope)
             try:
                 await self._answer(request, exchange)
+                await exchange.end()
+                answered = True
             except (Lost, trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 failed = error
             nursery.cancel_scope.cancel("it is answered")
         if failed is not None:
             raise failed
-        if self._gone:
+        if not answered:
             raise Lost("closed by the peer before it was answered")
 
     async def _answer(self, request: Request, exchange: Exchange) -> None:
@@ -297,7 +303,7 @@ class HttpConnection:
         self.last = True
         if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             await exchange.refuse(refusal)
-            await self.send(h11.EndOfMessage())
+            await exchange.end()
 
     async def send(self, event: Any) -> None:
         """Write one event. Raises `Lost` if the client doesn't read."""

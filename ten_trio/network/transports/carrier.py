@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf
 
 import trio
 
@@ -57,8 +56,11 @@ class Carrier(trio.abc.HalfCloseableStream):
         try:
             while self._go_on is not None:
                 await self._go_on.wait()
-            data = b""
-            with trio.move_on_after(self._close_timeout if self.is_closing() else inf):
+            if self.is_closing():
+                data = b""
+                with trio.move_on_after(self._close_timeout):
+                    data = bytes(await self._stream.receive_some(size))
+            else:
                 data = bytes(await self._stream.receive_some(size))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self.ended.set()

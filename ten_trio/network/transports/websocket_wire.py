@@ -143,7 +143,11 @@ class WebSocketWire(OpenWire):
             try:
                 if asked is None:
                     session, request = await driver.accept(nursery, self._carrier, self._options)
-                    self.credentials = attrs.evolve(self.credentials, token=request.token)
+                    self.credentials = attrs.evolve(
+                        self.credentials,
+                        token=request.token,
+                        origin=request.headers.get("origin", ""),
+                    )
                 else:
                     host, target, headers = asked
                     session = await driver.connect(

@@ -1,0 +1,161 @@
+"""`ten-trio call` and `ten-trio stop`: one command to an app that runs somewhere, and its results."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+from math import isfinite
+from typing import Any, Final
+
+import attrs
+import click
+import trio
+
+from ..errors import CmdFailed, ConnectFailed, EngineClosed, InvalidArgument, TenError
+from ..graphs import Graph
+from ..messages import CloseApp, Cmd, CmdResult, Loc, StatusCode, StopGraph
+from ..network import Client, connect
+from .screens import lines_of, reason_of, tell_error
+
+OK: Final = 0
+ERROR: Final = 1
+UNREACHABLE: Final = 2
+INTERRUPTED: Final = 128 + signal.SIGINT
+
+_CLOSING: Final = 30.0
+"""Seconds until nobody waits any more for an app that has said that it closes."""
+
+
+@attrs.define
+class Request:
+    """A command, and the graph that it is for: one that runs, or `start`.
+
+    `every`: all of its results are wanted.  Raises `InvalidPath`, `InvalidType` for properties that
+    can't be.
+    """
+
+    uri: str
+    name: str
+    properties: list[tuple[str, Any]]
+    graph: str = ""
+    start: Graph | str | None = None
+    to: str | None = None
+    every: bool = False
+    token: str = attrs.field(default="", repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.cmd("")
+
+    def cmd(self, graph_id: str) -> Cmd:
+        """The command, for a graph of that id."""
+        cmd = Cmd(self.name)
+        for path, value in self.properties:
+            cmd[path] = value
+        if self.to is not None:
+            cmd.set_dest(Loc("", graph_id, self.to))
+        return cmd
+
+
+def read_property(text: str) -> tuple[str, Any]:
+    """`PATH=VALUE`, taken apart; a value that isn't JSON is a text. Raises `InvalidArgument`."""
+    path, equals, value = text.partition("=")
+    if not equals:
+        raise InvalidArgument(f"{text!r} has no '=': write PATH=VALUE")
+    try:
+        return path, json.loads(value)
+    except ValueError:
+        return path, value
+
+
+def call(request: Request, as_json: bool) -> int:
+    """Send it, and print what comes back; returns the exit code."""
+
+    async def talk(client: Client) -> int:
+        if request.start is not None:
+            await client.start_graph(request.start)
+        cmd = request.cmd(client.graph_id)
+        code = OK
+        if not request.every:
+            return _tell(await client.send_cmd(cmd), as_json)
+        async with client.send_cmd_ex(cmd) as results:
+            async for result in results:
+                code = max(code, _tell(result, as_json))
+        return code
+
+    return talk_to(talk, request.uri, request.graph, request.token, as_json)
+
+
+def stop(uri: str, graph: str, token: str, as_json: bool) -> int:
+    """Close a graph there, or (empty) the app; returns the exit code when it is closed."""
+
+    async def talk(client: Client) -> int:
+        if graph:
+            return _tell(await client.send_cmd(StopGraph(graph_id=graph, dest=Loc(""))), as_json)
+        code = _tell(await client.send_cmd(CloseApp(dest=Loc(""))), as_json)
+        if code == OK:
+            with trio.move_on_after(_CLOSING):
+                await client.wait_closed()
+        return code
+
+    return talk_to(talk, uri, "", token, as_json)
+
+
+def talk_to(
+    talk: Callable[[Client], Awaitable[int]], uri: str, graph: str, token: str, as_json: bool
+) -> int:
+    """Connect with an app, and let `talk` say what there is to say; returns the exit code."""
+
+    async def main() -> int:
+        async with connect(uri, graph=graph, token=token) as client:
+            try:
+                return await talk(client)
+            except CmdFailed as error:  # the graph could not be started
+                return _tell(error.result, as_json)
+            except EngineClosed as error:
+                tell_error(str(error), as_json=as_json, uri=uri)
+                return ERROR
+
+    try:
+        return trio.run(main)
+    except ConnectFailed as error:
+        why = error.__cause__
+        text = f"{error}: {reason_of(why)}" if why is not None else str(error)
+        tell_error(text, as_json=as_json, uri=uri)
+    except TenError as error:
+        tell_error("; ".join(lines_of(error)), as_json=as_json, uri=uri)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return UNREACHABLE
+
+
+def _tell(result: CmdResult, as_json: bool) -> int:
+    properties = _plain(result.properties)
+    is_ok = result.status is StatusCode.OK
+    if as_json:
+        told = {
+            "status": result.status.name.lower(),
+            "is_final": result.is_final,
+            "is_completed": result.is_completed,
+            "properties": properties,
+        }
+        click.echo(json.dumps(told, ensure_ascii=False))
+    elif is_ok or set(properties) - {"detail"}:
+        click.echo(json.dumps(properties, ensure_ascii=False))
+    if not is_ok and not as_json:
+        click.echo(f"ten-trio: ERROR: {result.detail or 'without a detail'}", err=True)
+    return OK if is_ok else ERROR
+
+
+def _plain(value: Any) -> Any:
+    """Null stands for what JSON can't express."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    return value if isinstance(value, str | int) else None
+
+
+__all__ = ["ERROR", "OK", "UNREACHABLE", "Request", "call", "read_property", "stop", "talk_to"]
