@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .errors import *  # noqa: F403 - the whole family; errors.__all__ says what that is
-from .graphs import Graph as Graph
+from .graphs import FlowPolicy as FlowPolicy, Graph as Graph
 from .messages import *  # noqa: F403 - likewise
 from .network import (
     Client as Client,
@@ -14,11 +14,14 @@ from .network import (
 from .runtime import (
     Addon as Addon,
     App as App,
+    Block as Block,
     Call as Call,
     Engine as Engine,
+    Explanation as Explanation,
     Extension as Extension,
     ExtensionNursery as ExtensionNursery,
     ExtensionReport as ExtensionReport,
+    FlowReport as FlowReport,
     Limits as Limits,
     LogLevel as LogLevel,
     ResultReturnPolicy as ResultReturnPolicy,
@@ -28,6 +31,7 @@ from .runtime import (
     TenEnvProxy as TenEnvProxy,
     Turn as Turn,
     TurnReport as TurnReport,
+    Wait as Wait,
     addon as addon,
     addons as addons,
 )

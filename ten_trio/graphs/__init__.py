@@ -36,6 +36,7 @@ from ten_trio.graphs.flatten import (
     FlatNode as FlatNode,
     flatten as flatten,
 )
+from ten_trio.graphs.flow import FlowPolicy as FlowPolicy
 from ten_trio.graphs.linking import link as link
 from ten_trio.graphs.loading import load_graph_file as load_graph_file
 from ten_trio.graphs.placeholders import resolve as resolve

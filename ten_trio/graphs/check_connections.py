@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from ten_trio.errors import Problem
 from ten_trio.graphs.conversion import Conversion
@@ -11,6 +12,9 @@ from ten_trio.graphs.declared import Declared, exposes
 from ten_trio.graphs.definition import Dest, ExtensionNode, Flow, Graph, Kind, Place
 from ten_trio.graphs.reading import below, did_you_mean
 from ten_trio.graphs.wiring import WrittenEdge, written_edges
+
+if TYPE_CHECKING:
+    from ten_trio.graphs.flatten import Edge
 
 _STEP = r"[A-Za-z_][A-Za-z0-9_]*(\[\d+\])*"
 STRICT_PATH = re.compile(rf"{_STEP}(\.{_STEP})*")
@@ -30,6 +34,7 @@ def check_connections(graph: Graph, declared: Declared, strict: bool) -> Iterato
                     at = f"{here}.{side}[{number}]"
                     yield from _check_place(at, end, declared, apps)
                     yield from _check_conversion(at, side, kind, end, strict)
+                    yield from _check_policy(at, side, kind, end)
     yield from _check_edges(graph, declared)
 
 
@@ -92,6 +97,15 @@ def _check_conversion(
         yield from _check_rule_paths(here, end.conversion)
 
 
+def _check_policy(path: str, side: str, kind: Kind, end: Dest) -> Iterator[Problem]:
+    if end.flow is None:
+        return
+    here = f"{path}.flow"
+    if side == "source":
+        yield Problem(here, "has no place on a source", "write the flow from the sender, with dest")
+    yield from below(here, end.flow.problems(kind))
+
+
 def _check_rule_paths(path: str, conversion: Conversion) -> Iterator[Problem]:
     for index, rule in enumerate(conversion.rules):
         if not STRICT_PATH.fullmatch(rule.path) and not any(rule.path_problems()):
@@ -102,20 +116,29 @@ def _check_rule_paths(path: str, conversion: Conversion) -> Iterator[Problem]:
 
 
 def _check_edges(graph: Graph, declared: Declared) -> Iterator[Problem]:
-    """What shows only edge by edge: exposures, and two conversions of one message."""
+    """What shows only edge by edge: exposures, and two conversions or policies of one message."""
     first: dict[tuple[object, ...], WrittenEdge] = {}
     for edge in written_edges(graph):
         yield from _check_exposed(edge, edge.source, "out", declared)
         yield from _check_exposed(edge, edge.dest, "in", declared)
         ends = [(p.type, p.name, p.app) for p in (edge.source, edge.dest)]
         other = first.setdefault((edge.kind, edge.name, *ends), edge)
-        if edge.conversion != other.conversion:
-            yield Problem(edge.path, conflict(edge.kind, edge.name, edge.dest.name, other.path))
+        for what in differences(edge, other):
+            message = conflict(edge.kind, edge.name, edge.dest.name, other.path, what)
+            yield Problem(edge.path, message)
 
 
-def conflict(kind: Kind, name: str, dest: str, other: str) -> str:
+def differences(edge: WrittenEdge | Edge, other: WrittenEdge | Edge) -> Iterator[str]:
+    """Yield the keys in which two edges differ that lead from the same place to the same."""
+    if edge.conversion != other.conversion:
+        yield "msg_conversion"
+    if edge.flow != other.flow:
+        yield "flow"
+
+
+def conflict(kind: Kind, name: str, dest: str, other: str, what: str) -> str:
     """Return the message for one edge that is written twice, differently."""
-    return f'{kind} "{name}" reaches "{dest}" twice with different msg_conversion: see {other}'
+    return f'{kind} "{name}" reaches "{dest}" twice with different {what}: see {other}'
 
 
 def _check_exposed(

@@ -22,6 +22,7 @@ import attrs
 
 from ten_trio.errors import InvalidArgument
 from ten_trio.graphs.conversion import Conversion
+from ten_trio.graphs.flow import FlowPolicy
 from ten_trio.graphs.reading import JSON_NAME, PYTHON_ONLY, REQUIRED
 from ten_trio.graphs.selectors import Filter
 
@@ -117,11 +118,12 @@ class Place:
 
 @attrs.define
 class Dest(Place):
-    """An end of a flow: a place and, for a destination, how it wants the message."""
+    """An end of a flow: a place and, for a destination, how it wants the message and how many."""
 
     conversion: Conversion | None = attrs.field(
         default=None, metadata={JSON_NAME: "msg_conversion"}
     )
+    flow: FlowPolicy | None = None
 
 
 @attrs.define
@@ -251,11 +253,13 @@ class Graph:
         audio_frame: Names = (),
         video_frame: Names = (),
         convert: Conversion | None = None,
+        flow: FlowPolicy | None = None,
     ) -> None:
         """Send messages with these names from `source` to `dest`, or to all of several.
 
         A node's name stands for what was declared under it (extension, subgraph or selector);
-        `"sub:ext"` is an extension inside a subgraph. `convert` applies at each destination.
+        `"sub:ext"` is an extension inside a subgraph. `convert` applies at each destination, and `flow` (of
+        data and frames) to each name at each destination by itself.
 
         Raises:
             InvalidArgument: No message name or no destination is given.
@@ -270,7 +274,7 @@ class Graph:
         section = self._section(self._place(source))
         for kind, names in wanted.items():
             for name in names:
-                dests = [self._dest(end, convert) for end in ends]
+                dests = [self._dest(end, convert, flow) for end in ends]
                 getattr(section, kind).append(Flow(name=name, dest=dests))
 
     def expose(self, type: str, name: str, node: str, /) -> None:
@@ -338,11 +342,13 @@ class Graph:
             return Place(selector=place)
         return Place(extension=place, app=None if node is None else node.app)
 
-    def _dest(self, place: str | Place, conversion: Conversion | None) -> Dest:
+    def _dest(
+        self, place: str | Place, conversion: Conversion | None, flow: FlowPolicy | None
+    ) -> Dest:
         found = self._place(place)
-        if conversion is None and isinstance(found, Dest):
-            conversion = found.conversion
-        return Dest(found.extension, found.subgraph, found.selector, found.app, conversion)
+        if isinstance(found, Dest):
+            conversion, flow = conversion or found.conversion, flow or found.flow
+        return Dest(found.extension, found.subgraph, found.selector, found.app, conversion, flow)
 
     def _section(self, place: Place) -> Connection:
         """The connection section of `place`: the last one if it fits, so that order is kept."""

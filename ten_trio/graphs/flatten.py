@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from ten_trio.errors import GraphError, Problem
-from ten_trio.graphs.check_connections import conflict
+from ten_trio.graphs.check_connections import conflict, differences
 from ten_trio.graphs.checks import check
 from ten_trio.graphs.conversion import Conversion
 from ten_trio.graphs.declared import Declared
@@ -29,7 +29,9 @@ from ten_trio.graphs.definition import (
     Place,
     SubgraphNode,
 )
+from ten_trio.graphs.flow import FlowPolicy, circle_problem, waiting_circles
 from ten_trio.graphs.linking import link
+from ten_trio.graphs.placeholders import resolve
 from ten_trio.graphs.wiring import written_edges
 
 # All extensions of an app that name no group share this one.
@@ -59,6 +61,7 @@ class Edge:
     dest_app: str
     dest: str
     conversion: Conversion | None = None
+    flow: FlowPolicy | None = None
 
     def __str__(self) -> str:
         return f'{self.kind} "{self.name}" from "{self.source}" to "{self.dest}"'
@@ -110,7 +113,8 @@ class FlatGraph:
                 getattr(sections[source], edge.kind).append(flows[key])
             dests = flows[key].dest
             assert dests is not None
-            dests.append(Dest(edge.dest, app=edge.dest_app or None, conversion=edge.conversion))
+            app = edge.dest_app or None
+            dests.append(Dest(edge.dest, app=app, conversion=edge.conversion, flow=edge.flow))
         graph.connections.extend(sections.values())
         for entry in self.exposed:
             graph.expose(entry.type, entry.name, entry.extension)
@@ -123,6 +127,7 @@ def flatten(
     app_uri: str | None = None,
     *,
     addons: Collection[str] | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> FlatGraph:
     """Read what `graph` imports, check it, and return what runs. `graph` is not changed.
 
@@ -131,16 +136,19 @@ def flatten(
         base_dir: The app's folder, for import URIs.
         app_uri: The URI of the app that runs the graph, for nodes that name none.
         addons: The addons there are; None skips that check.
+        environ: Replace placeholders in the URIs of apps from these variables; None leaves them.
 
     Raises:
+        MissingVariable: A placeholder can't be replaced.
         GraphError: Its `problems` list everything that is wrong.
     """
     linked, problems = link(graph, base_dir)
     problems += check(linked, addons)
     if problems:
         raise GraphError(problems)
-    flat = _Flattener(app_uri or "")
+    flat = _Flattener(app_uri or "", environ)
     flat.add(linked, "", {})
+    flat.check_circles()
     if flat.problems:
         raise GraphError(flat.problems)
     exposed = flat.exposures(linked)
@@ -150,8 +158,9 @@ def flatten(
 class _Flattener:
     """Collects nodes and edges of a checked graph and of the graphs inside it."""
 
-    def __init__(self, app_uri: str) -> None:
+    def __init__(self, app_uri: str, environ: Mapping[str, str] | None) -> None:
         self.app_uri = app_uri
+        self._environ = environ
         self.nodes: list[FlatNode] = []
         self.edges: dict[tuple[object, ...], Edge] = {}
         self.problems: list[Problem] = []
@@ -173,7 +182,7 @@ class _Flattener:
             kind, name = written.kind, written.name
             for source in self._ends(declared, prefix, written.source, f"{kind}_out", name):
                 for dest in self._ends(declared, prefix, written.dest, f"{kind}_in", name):
-                    edge = Edge(*source, kind, name, *dest, written.conversion)
+                    edge = Edge(*source, kind, name, *dest, written.conversion, written.flow)
                     self._add_edge(edge, path + written.path)
 
     def exposures(self, graph: Graph) -> Iterator[Exposure]:
@@ -192,7 +201,7 @@ class _Flattener:
     def _add_node(
         self, node: ExtensionNode, prefix: str, properties: Mapping[str, Any], path: str
     ) -> None:
-        app = node.app or self.app_uri
+        app = self._app(node.app)
         name = prefix + node.name
         earlier = self._names.setdefault((app, name), path)
         if earlier != path:
@@ -201,12 +210,32 @@ class _Flattener:
         group = node.extension_group or UNSPECIFIED_GROUP
         self.nodes.append(FlatNode(name, node.addon, group, app, properties, dict(node.settings)))
 
+    def _app(self, written: str | None) -> str:
+        if written and self._environ is not None:
+            written = resolve(written, self._environ, "app of a node")
+        return written or self.app_uri
+
     def _add_edge(self, edge: Edge, path: str) -> None:
         key = (edge.source_app, edge.source, edge.kind, edge.name, edge.dest_app, edge.dest)
         earlier = self.edges.setdefault(key, edge)
         first = self._written.setdefault(key, path)
-        if earlier.conversion != edge.conversion:
-            self.problems.append(Problem(path, conflict(edge.kind, edge.name, edge.dest, first)))
+        for what in differences(edge, earlier):
+            message = conflict(edge.kind, edge.name, edge.dest, first, what)
+            self.problems.append(Problem(path, message))
+
+    def check_circles(self) -> None:
+        """Note the circles in which everyone may wait for everyone else."""
+        for circle in waiting_circles(self.edges.values()):
+            last = circle[-1]
+            key = (
+                last.source_app,
+                last.source,
+                last.kind,
+                last.name,
+                last.dest_app,
+                last.dest,
+            )
+            self.problems.append(circle_problem(circle, self._written[key]))
 
     def _ends(
         self, declared: Declared, prefix: str, place: Place, exposure: str, name: str
@@ -228,7 +257,7 @@ class _Flattener:
             place_inside = Place(extension=rest)
             yield from self._ends(inner, f"{prefix}{node.name}_", place_inside, exposure, name)
             return
-        app = place.app or declared.extensions[extension][0].app or self.app_uri
+        app = self._app(place.app or declared.extensions[extension][0].app)
         yield app, prefix + extension
 
 

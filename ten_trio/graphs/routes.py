@@ -16,6 +16,7 @@ from ten_trio.errors import GraphError, Problem
 from ten_trio.graphs.conversion import Conversion
 from ten_trio.graphs.definition import KINDS
 from ten_trio.graphs.flatten import Edge
+from ten_trio.graphs.flow import circle_problem, says_wait, waiting_circles
 from ten_trio.graphs.reading import did_you_mean
 
 Table: TypeAlias = dict[str, tuple[Edge, ...]]
@@ -32,7 +33,7 @@ class RouteChange:
 
 
 def edge_key(edge: Edge) -> EdgeKey:
-    """Return what makes an edge the same edge: its ends, kind and name, not its conversion."""
+    """Return what makes an edge the same edge: its ends, kind and name, not how it is taken."""
     return edge.source_app, edge.source, edge.kind, edge.name, edge.dest_app, edge.dest
 
 
@@ -47,7 +48,7 @@ class RouteManager:
             None leaves that unchecked.
 
     Raises:
-        GraphError: Two edges are the same but convert differently, or an end is unknown.
+        GraphError: As `connect` does.
     """
 
     def __init__(
@@ -96,8 +97,8 @@ class RouteManager:
         """Add edges; those that are there already, alike, stay as they are.
 
         Raises:
-            GraphError: An edge is there with another conversion, or an end is unknown. Nothing
-                has changed then.
+            GraphError: An edge is there with another conversion or flow policy, an end is unknown,
+                or edges would wait for each other in a circle. Nothing has changed then.
         """
         added: dict[EdgeKey, Edge] = {}
         problems: list[Problem] = []
@@ -110,12 +111,18 @@ class RouteManager:
             elif earlier.conversion != edge.conversion:
                 hint = "disconnect it first"
                 problems.append(Problem("", f"{edge} is there with another conversion", hint))
+            elif earlier.flow != edge.flow:
+                hint = "disconnect it first"
+                problems.append(Problem("", f"{edge} is there with another flow policy", hint))
+        if any(map(says_wait, added.values())):
+            circles = waiting_circles([*self._edges.values(), *added.values()])
+            problems += [circle_problem(circle) for circle in circles]
         if problems:
             raise GraphError(problems)
         return self._apply(RouteChange(added=tuple(added.values())))
 
     def disconnect(self, edges: Iterable[Edge]) -> RouteChange:
-        """Remove edges (their conversions don't matter).
+        """Remove edges (their conversions and flow policies don't matter).
 
         Raises:
             GraphError: An edge isn't there. Nothing has changed then.

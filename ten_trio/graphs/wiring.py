@@ -20,6 +20,7 @@ from ten_trio.graphs.definition import (
     Place,
     SelectorNode,
 )
+from ten_trio.graphs.flow import FlowPolicy
 
 
 @attrs.frozen
@@ -31,6 +32,7 @@ class WrittenEdge:
     source: Place
     dest: Place
     conversion: Conversion | None
+    flow: FlowPolicy | None
     path: str
 
 
@@ -47,12 +49,13 @@ def written_edges(graph: Graph) -> Iterator[WrittenEdge]:
                     here = f"{path}.dest[{number}]"
                     for source in selected(graph, connection):
                         for dest in selected(graph, end):
-                            yield WrittenEdge(kind, name, source, dest, end.conversion, here)
+                            how = end.conversion, end.flow
+                            yield WrittenEdge(kind, name, source, dest, *how, here)
                 for number, end in enumerate(flow.source or ()):
                     here = f"{path}.source[{number}]"
                     for source in selected(graph, end):
                         for dest in selected(graph, connection):
-                            yield WrittenEdge(kind, name, source, dest, None, here)
+                            yield WrittenEdge(kind, name, source, dest, None, None, here)
 
 
 def selected(graph: Graph, place: Place) -> list[Place]:

@@ -64,13 +64,14 @@ class Msg(Properties):
     name: str
     _id: int = 0
     """That of a command, which its results have too. Other messages have none."""
+    _path: Any = None
     _src: Loc
     _dests: tuple[Loc, ...]
     _line: Any
     _turn: Any
     _locks: tuple[memoryview, ...] | None = None
 
-    _transient: ClassVar[frozenset[str]] = frozenset({"_line", "_turn", "_path", "_locks"})
+    _transient: ClassVar[frozenset[str]] = frozenset({"_left", "_line", "_turn", "_path", "_locks"})
     """What a copy in another process can't have."""
 
     def __init_subclass__(cls) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
 from functools import partial
+from math import inf
 from typing import Any, ClassVar, Final, Self, final
 
 from ..errors import CmdFailed, InvalidArgument, TenError
@@ -62,8 +63,9 @@ class Cmd(Msg):
     `seq_id` is the sender's to use, and comes back with the results.
     """
 
-    # `_path` belongs to the runtime: what a received command has to be answered through.
-    __slots__ = ("_id", "_parent_id", "_path", "seq_id")
+    # These belong to the runtime: `_path` is what a received command has to be answered through,
+    # `_left` are the seconds until its deadline, on the way between two processes.
+    __slots__ = ("_id", "_left", "_parent_id", "_path", "seq_id")
 
     type = MsgType.CMD
     kind = "cmd"
@@ -73,6 +75,7 @@ class Cmd(Msg):
     _id: int
     _parent_id: int
     _path: Any
+    _left: float | None
     seq_id: str
 
     def __init__(
@@ -90,6 +93,7 @@ class Cmd(Msg):
         self._id = 0
         self._parent_id = 0
         self._path = None
+        self._left = None
         self.seq_id = seq_id
 
     @staticmethod
@@ -118,6 +122,7 @@ class Cmd(Msg):
         shell._id = self._id
         shell._parent_id = self._parent_id
         shell._path = self._path
+        shell._left = None
         shell.seq_id = self.seq_id
         return shell  # type: ignore[return-value]
 
@@ -133,7 +138,7 @@ class Cmd(Msg):
         return copy
 
     def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
-        self._path = None
+        self._path = self._left = None
         super().__setstate__(state)
 
     # Ids --------------------------------------------------------------------------------------
@@ -164,6 +169,19 @@ class Cmd(Msg):
     def is_abandoned(self) -> bool:
         """Whether it was received and nobody waits for an answer any more."""
         return self._path is not None and bool(self._path.is_abandoned)
+
+    # How long they wait -----------------------------------------------------------------------
+
+    @property
+    def deadline(self) -> float:
+        """When its sender's time is up, by Trio's clock where it was received; inf if it has no
+        deadline, wasn't received, or has had its answer."""
+        return inf if self._path is None else float(self._path.until)
+
+    @property
+    def time_left(self) -> float:
+        """Seconds until `deadline`, and 0 after it."""
+        return inf if self._path is None else float(self._path.time_left)
 
     # Answers ----------------------------------------------------------------------------------
 

@@ -41,6 +41,7 @@ class Control(Cmd):
         shell = type(self).__new__(type(self))
         for slot in (*_COMMON, *self._own):
             setattr(shell, slot, getattr(self, slot))
+        shell._left = None
         self._shared = shell._shared = True
         shell._dests = ()
         shell._line = None

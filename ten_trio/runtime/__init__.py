@@ -6,7 +6,9 @@ from .addons import Addon as Addon, AddonStore as AddonStore, addon as addon, ad
 from .app import App as App, open_app as open_app
 from .calls import Call as Call
 from .env import TenEnv as TenEnv
+from .explanation import Block as Block, Explanation as Explanation, Wait as Wait
 from .extension import Extension as Extension
+from .flow import FlowReport as FlowReport
 from .handle import Engine as Engine
 from .host import Subscription as Subscription
 from .limits import Limits as Limits

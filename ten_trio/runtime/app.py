@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -9,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 from uuid import uuid4
 
 import attrs
@@ -29,6 +30,8 @@ from .addons import AppAddons
 from .compiled import CompiledGraphs
 from .directory import HOST
 from .engine import EngineCore
+from .explain import explain_from_outside
+from .explanation import Explanation
 from .handle import Engine
 from .host import Outside
 from .limits import Limits
@@ -38,12 +41,16 @@ from .own_handle import OwnLoopEngine
 from .own_loop import CoreLink
 from .report import ShutdownReport
 from .turns import GraphPlace
+from .watchdog import watching
 
 if TYPE_CHECKING:
     from ..messages import Cmd
     from .boundary import AppBoundary
 
 logger = logging.getLogger("ten_trio.runtime")
+
+EXPLAIN: Final = "ten:explain"
+"""The command that an app itself answers with what `App.explain` says, for those that may control it."""
 
 GraphSource = Graph | str | Path | Mapping[str, Any]
 
@@ -174,6 +181,7 @@ class App:
             await core.wait_started()
         if scope.cancelled_caught:
             late = core.late_starters
+            logger.warning("%s", await explain_from_outside(core))
             raise StartTimeout(f"graph {core.title} did not start in {seconds:g} s: {late}")
         if core.failures:
             # The failures come out of the block; this only keeps it from being entered.
@@ -266,6 +274,30 @@ class App:
                 raise BaseExceptionGroup(f"graph {core.title} failed", list(core.failures))
             raise EngineClosed(f"graph {core.title} was closed before it was created")
 
+    async def explain(self, graph: str = "") -> tuple[Explanation, ...]:
+        """Who waits for what, in every running graph, or in those of this id or name.
+
+        Raises `GraphError` if there is none of that name.
+        """
+        graph_id = self.graph_id_of(graph)
+        wanted = [
+            core
+            for core in self.engines.values()
+            if not graph or core.graph_id == graph_id or core.graph_name == graph
+        ]
+        if graph and not wanted:
+            raise GraphError([Problem("graph_id", "Graph not found.", graph)])
+        found: dict[str, Explanation] = {}
+
+        async def look(core: EngineCore | CoreLink) -> None:
+            found[core.graph_id] = await explain_from_outside(core)
+
+        # Each that doesn't answer takes its time.
+        async with trio.open_nursery() as nursery:
+            for core in wanted:
+                nursery.start_soon(look, core)
+        return tuple(found[core.graph_id] for core in wanted)
+
     async def stop_graph(self, graph_id: str) -> ShutdownReport:
         """Close a running graph in order; its report. Raises `GraphError` for an unknown id."""
         core = self.engines.get(self.graph_id_of(graph_id))
@@ -344,6 +376,20 @@ class App:
         core.is_unattended = True
         self._spawn(core.run)
         self._tell_of(core)
+
+    def answer_why(self, cmd: Cmd, path: Any) -> None:
+        """Answer an `EXPLAIN` command: what `explain` says of its `graph_id`, as JSON."""
+        self._spawn(self._answer_why, cmd, path)
+
+    async def _answer_why(self, cmd: Cmd, path: Any) -> None:
+        graph = cmd._props.get("graph_id", "")
+        try:
+            found = await self.explain(graph if isinstance(graph, str) else repr(graph))
+        except GraphError as error:
+            path.answer(StatusCode.ERROR, str(error))
+            return
+        content = json.dumps([each.to_dict() for each in found], ensure_ascii=False)
+        path.answer(StatusCode.OK, "", explanation=content)
 
     def _tell_of(self, core: EngineCore | CoreLink) -> None:
         if self.on_graph is not None:
@@ -505,6 +551,8 @@ async def _close_after_answer(core: EngineCore | CoreLink) -> None:
 async def _answer_handled(core: EngineCore | CoreLink) -> None:
     # The answer is in the sender's line: let it be handled there first.
     if isinstance(core, CoreLink):
+        if core.core_or_none is None:
+            return  # its loop isn't known here yet, and hears of the close after the answer anyway
         with suppress(trio.RunFinishedError):
             await ask(core.loop, core.core.start_soon, trio.lowlevel.checkpoint)
     else:
@@ -548,19 +596,20 @@ async def open_app(
     try:
         async with trio.open_nursery() as nursery:
             app = App(nursery, settings, settings.base_dir, limits)
-            try:
-                if network is not None:
-                    app.network = network(app, nursery)
-                    await app.network.open()
-                await app._start(auto_start)
-                yield app
-            except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - raised below
-                # Kept from the nursery, which would wrap it. Nothing else may be: not a Cancelled.
-                own = error
-            finally:
-                # Bounded: every engine ends by the app's one deadline.
-                with trio.CancelScope(shield=True):
-                    await app._close()
+            with watching(app.loop, limits.watchdog):
+                try:
+                    if network is not None:
+                        app.network = network(app, nursery)
+                        await app.network.open()
+                    await app._start(auto_start)
+                    yield app
+                except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - raised below
+                    # Kept from the nursery, which would wrap it. Nothing else may be: not a Cancelled.
+                    own = error
+                finally:
+                    # Bounded: every engine ends by the app's one deadline.
+                    with trio.CancelScope(shield=True):
+                        await app._close()
     except BaseExceptionGroup as group:
         if own is None:
             raise

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .app import App
     from .endpoint import Endpoint, Receiver
     from .engine import EngineCore
+    from .lines import Line
     from .turns import Turn
 
 
@@ -31,6 +32,9 @@ class EngineBoundary(Protocol):
 
     def peers(self) -> Iterable[Endpoint]:
         """The apps and clients that have a part in it."""
+
+    def lines(self) -> Iterable[Line]:
+        """Where data waits that is to be sent out."""
 
     def drop(self, turn: Turn) -> int:
         """Drop the data of a cancelled turn that is still to be sent; how many messages it was."""
@@ -87,6 +91,10 @@ class NoNetwork:
 
     def peers(self) -> Iterable[Endpoint]:
         """Nobody."""
+        return ()
+
+    def lines(self) -> Iterable[Line]:
+        """Nothing is to be sent."""
         return ()
 
     def drop(self, turn: Turn) -> int:

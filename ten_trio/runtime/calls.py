@@ -24,11 +24,13 @@ class Call:
     the policy lets through, `call.cancel()` to want none any more.
     """
 
-    __slots__ = ("_abandon", "_completed", "_error", "_results", "_waiter")
+    __slots__ = ("_abandon", "_completed", "_error", "_results", "_since", "_waiter")
 
     def __init__(self) -> None:
         self._results: deque[CmdResult] = deque()
         self._waiter: trio.lowlevel.Task | None = None
+        # When that task began to wait; meant for people (`explain`).
+        self._since = 0.0
         self._completed = False
         self._error: BaseException | None = None
         self._abandon: Callable[[], object] | None = None
@@ -113,6 +115,7 @@ class Call:
         if line is not None and not line.serial:
             line = None
         self._waiter = trio.lowlevel.current_task()
+        self._since = trio.current_time()
         if line is None:
             await trio.lowlevel.wait_task_rescheduled(self._abort)
         else:
@@ -123,8 +126,13 @@ class Call:
                 line.end_result_wait()
 
     def _abort(self, _: object) -> trio.lowlevel.Abort:
+        # Not before: as long as it is there, `explain` sees who has waited in vain.
+        if not self._completed:
+            self._completed = True
+            if self._abandon is not None:
+                self._abandon()
+                self._abandon = None
         self._waiter = None
-        self.cancel()
         return trio.lowlevel.Abort.SUCCEEDED
 
 

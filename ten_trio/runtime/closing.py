@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..messages import CmdResult
+from .explain import log_explanation
 from .flag import Flag
 from .lifecycle import slow_line
 
@@ -88,6 +89,7 @@ class Closing:
         engine = self._engine
         self.exhausted = True
         self._note_slow()
+        log_explanation(engine, f"graph {engine.title}: {RAN_OUT}")
         engine.open_barrier()
         for life in engine.lives.values():
             life.cancel(RAN_OUT)

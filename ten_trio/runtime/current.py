@@ -18,6 +18,9 @@ class Background:
 
     __slots__ = ("_id", "_line", "_turn")
 
+    _path: Any = None
+    """Of a command in hand: what it has to be answered through."""
+
     def __init__(self, origin: Msg | Background | None = None) -> None:
         self._line: Any = None
         self._turn: Any = None

@@ -79,8 +79,8 @@ class Directory:
             return (Hop(_OfApp(self._engine)),)
         hops = [self._hop(sender, msg, dest, routes) for dest in dests]
         hop = hops[0]
-        if len(hops) == 1 and msg.is_plain and hop.receiver.is_near and hop.conversion is None:
-            # A conversion belongs to one sender and one name, and this is asked by all.
+        if len(hops) == 1 and msg.is_plain and hop.receiver.is_near and hop.is_plain:
+            # What isn't plain belongs to one sender and one name, and this is asked by all.
             self._near[dests[0]] = hops
         return hops
 
@@ -104,9 +104,10 @@ class Directory:
                 return Hop(self._timers)
             return Hop(engine.host)
         receiver = self.extension(dest.extension_name)
-        # A conversion is the receiver's, by sender and name: it applies however the message got here.
+        # A conversion and a flow policy are the receiver's, by sender and name: they apply however the
+        # message got here.
         for hop in routes.get(msg.name, ()):
-            if hop.receiver is receiver and hop.conversion is not None:
+            if hop.receiver is receiver and not hop.is_plain:
                 return hop
         return Hop(receiver)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..errors import (
@@ -21,6 +22,7 @@ from ..errors import (
     UnknownCommand,
 )
 from ..messages import Loc, StatusCode
+from .deadlines import EXCEEDED
 from .paths import Branch, Expiry, Fan, InPath, OutPath, Sending, Sink, State, Unasked
 from .policies import ResultReturnPolicy
 
@@ -72,11 +74,18 @@ class Hop:
 
     __slots__ = ("conversion", "line", "receiver", "result_conversion")
 
-    def __init__(self, receiver: Receiver, conversion: Conversion | None = None) -> None:
+    def __init__(
+        self, receiver: Receiver, conversion: Conversion | None = None, line: Any = None
+    ) -> None:
         self.receiver = receiver
-        self.line = receiver.data_line
+        self.line = receiver.data_line if line is None else line
         self.conversion = conversion
         self.result_conversion = None if conversion is None else conversion.result
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it neither converts nor has a flow policy."""
+        return self.conversion is None and self.line is self.receiver.data_line
 
 
 class Endpoint:
@@ -112,7 +121,7 @@ class Endpoint:
         self.out_paths: dict[int, OutPath] = {}
         self.in_paths: dict[int, InPath] = {}
         self.converts = False
-        """Whether any edge from here has a conversion."""
+        """Whether any edge from here has a conversion or a flow policy."""
         self.cmd_routes: Routes = {}
         self.flow_routes: Mapping[str, Routes] = NO_FLOW
         self.redirect: tuple[Hop, ...] = ()
@@ -160,7 +169,7 @@ class Endpoint:
             return UNROUTED
         full: Line | None = None
         level = 0
-        refused = False
+        refused: Line | None = None
         for hop in hops:
             shell = msg._shell()
             if hop.conversion is not None:
@@ -177,16 +186,19 @@ class Endpoint:
             if count > line.cap:
                 if count > line.hard:
                     if not line.owner.make_room(line):
-                        refused = True
+                        if line.strict or (
+                            line.strict is None and self.engine.limits.overflow == "error"
+                        ):
+                            refused = line
                         continue
                     count = line.count + 1
-                if count > level:
+                if count > level and count > line.cap:
                     level = count
                     full = line
             line.count = count
             line.put(shell)
-        if refused and self.engine.limits.overflow == "error":
-            raise QueueFull(f"{msg!r}: a receiver already holds {self.engine.limits.hard_queue}")
+        if refused is not None:
+            raise QueueFull(f"{msg!r}: {refused.owner.name} already holds {refused.hard}")
         return full
 
     def check_out(self, msg: Any) -> Any:
@@ -214,9 +226,11 @@ class Endpoint:
         policy: ResultReturnPolicy | None = None,
         timeout: float | None = None,
         relay: bool = False,
+        until: float = inf,
     ) -> Sending:
         """Send a command to every destination; its results go to `sink`.
 
+        `until`: when its sender's time is up; that of the command in hand counts if it is sooner.
         Raises a `TenError` if the command goes nowhere; from then on it ends in a result.
         """
         if self.closed:
@@ -239,6 +253,11 @@ class Endpoint:
         parent = cmd._path
         if parent is not None and (parent.__class__ is not InPath or parent.owner is not self):
             parent = None
+        in_hand = now._path
+        if in_hand is not None and in_hand.until < until:
+            until = in_hand.until
+        if parent is not None and parent.until < until:
+            until = parent.until
         if policy is None:
             policy = _EACH if relay and len(hops) == 1 else _FIRST_ERROR
         if timeout is None:
@@ -247,6 +266,8 @@ class Endpoint:
             path = OutPath(self, cmd, sink, timeout, parent, policy is _EACH)
             if parent is not None:
                 parent.relay(path)
+            if until != inf:
+                self.expiry.limit(path, until)
             self._dispatch(hops[0], cmd, path, now)
             return path
         fan = Fan(sink, len(hops), policy)
@@ -257,6 +278,9 @@ class Endpoint:
             OutPath(self, cmd, Branch(fan, index), timeout, parent, True)
             for index in range(len(hops))
         ]
+        if until != inf:
+            for path in paths:
+                self.expiry.limit(path, until)
         for hop, path in zip(hops, paths, strict=True):
             self._dispatch(hop, cmd, path, now)
             if path.closed:
@@ -283,6 +307,9 @@ class Endpoint:
             if turn.is_cancelled:
                 path.answer(StatusCode.ERROR, CANCELLED)
                 return
+        if path.until != inf and path.until <= self.expiry.now():
+            path.answer(StatusCode.ERROR, EXCEEDED)
+            return
         hop.receiver.take_cmd(shell, path, hop.result_conversion)
 
     def give_back(self, result: CmdResult) -> bool:

@@ -29,6 +29,7 @@ from .current import NOTHING, current
 from .directory import HOST, NOT_FOUND, Directory
 from .endpoint import CANCELLED, Endpoint, Hop, Routes
 from .flag import Flag
+from .flow import Flows
 from .instance import Instance
 from .lanes import Group
 from .lifecycle import Life
@@ -42,7 +43,6 @@ from .supervision import blame
 from .turns import Turn, TurnReport, Turns
 
 if TYPE_CHECKING:
-    from ..graphs import Conversion
     from ..messages import Cmd, Msg, TriggerLifeCycle
     from .app import App
     from .boundary import EngineBoundary
@@ -94,6 +94,7 @@ class EngineCore:
         # Whoever opens it may be handling a message: that is nothing that its tasks inherit.
         self._context.run(current.set, NOTHING)
         self.expiry = Expiry(self.start_soon)
+        self.expiry.on_overrun = Overruns(self).tell
         self.thread_limiter = trio.CapacityLimiter(40)
         self.threads: dict[object, str] = {}
         self.failures: list[BaseException] = []
@@ -110,6 +111,8 @@ class EngineCore:
         self.closed = Flag()
         self._report: ShutdownReport | None = None
         self._turns: Turns | None = None
+        self.measures = False
+        """Whether some turn has a budget, so that handlers start through a clock."""
         self.nursery: trio.Nursery
         self.directory = Directory(self)
         self.outsides: list[Outside] = []
@@ -122,8 +125,11 @@ class EngineCore:
         What is exposed goes there."""
         self.long_running = long_running
         """Whether it goes on without the app or the client that it has lost."""
-        self.inward: dict[tuple[str, str, str, str, str], Conversion] = {}
-        """What is to be converted of what comes from other apps: by app, extension, kind, name, dest."""
+        self.flows = Flows(self)
+        """The edges that have a flow policy."""
+        self.inward: dict[tuple[str, str, str, str, str], Hop] = {}
+        """The edges of other apps' extensions that convert or have a flow policy: by app, extension,
+        kind, name, dest."""
         self.boundary: EngineBoundary = boundary_of(app, self)
         self.on_closing: Callable[[], object] | None = None
         self.close_duration: float | None = None
@@ -133,6 +139,11 @@ class EngineCore:
         self._all_started = Flag()
         self._all_stopped = Flag()
         self._early: list[Callable[[], object]] = []
+
+    @property
+    def core_or_none(self) -> EngineCore:
+        """Itself: there is no other side to it."""
+        return self
 
     @property
     def turns(self) -> Turns:
@@ -342,9 +353,14 @@ class EngineCore:
 
     # Messages from other graphs ---------------------------------------------------------------
 
+    @property
+    def takes_now(self) -> bool:
+        """Whether `when_created` would do it at once: for those to whom that is called too often."""
+        return self.created.is_set() and not self._early
+
     def when_created(self, action: Callable[[], object]) -> None:
         """Do it now, or as soon as the extensions exist; in the order of the calls."""
-        if self.created.is_set() and not self._early:
+        if self.takes_now:
             action()
         else:
             self._early.append(action)
@@ -407,12 +423,13 @@ class EngineCore:
         if extension == HOST:
             return (Hop(self.host),)
         if extension and extension != GRAPH_PROXY:
-            conversion = None
             if self.inward:
                 src = msg._src
                 key = (src.app_uri, src.extension_name, msg.kind, msg.name, extension)
-                conversion = self.inward.get(key)  # type: ignore[arg-type]
-            return (Hop(self.directory.extension(extension), conversion),)
+                hop = self.inward.get(key)  # type: ignore[arg-type]
+                if hop is not None:
+                    return (hop,)
+            return (Hop(self.directory.extension(extension)),)
         return exposed.get(msg.name, ())
 
     # Changing a running graph -----------------------------------------------------------------

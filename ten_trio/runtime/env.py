@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
+from math import inf
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,8 +12,10 @@ import trio
 
 from ..errors import EnvClosed, TenError, WrongThread
 from ..messages import Msg, StopGraph
+from .budgets import open_turn
 from .calls import DISCARD, Call, HandlerSink, ResultHandler
 from .current import Background, current
+from .deadlines import deadline_here
 from .endpoint import UNROUTED, RelaySink
 from .log import Logging
 from .nursery import ExtensionNursery
@@ -80,11 +83,12 @@ class TenEnv(PropertyStore, Logging):
     ) -> CmdResult:
         """Send a command and wait for its result: the first ERROR, else the last OK.
 
-        Being cancelled here ends the command (`cmd.abandoned` at the executor).  `timeout`: seconds
-        until the runtime answers with ERROR `Path timeout.`  Raises `NotConnected`, `EnvClosed`,
-        `SchemaError` if it can't be sent.
+        Being cancelled here ends the command (`cmd.abandoned` at the executor).  A deadline of Trio's
+        (`trio.fail_after`) around this goes along: see `cmd.time_left`.  `timeout`: seconds until the
+        runtime answers with ERROR `Path timeout.`  Raises `NotConnected`, `EnvClosed`, `SchemaError`
+        if it can't be sent.
         """
-        return await self._start(cmd, policy, timeout, turn).result()
+        return await self._start(cmd, policy, timeout, turn, waits=True).result()
 
     @asynccontextmanager
     async def send_cmd_ex(
@@ -99,7 +103,7 @@ class TenEnv(PropertyStore, Logging):
 
         Every result of every destination.  Leaving the block early abandons the rest.
         """
-        call = self._start(cmd, policy, timeout, turn)
+        call = self._start(cmd, policy, timeout, turn, waits=True)
         try:
             yield call
         finally:
@@ -153,13 +157,18 @@ class TenEnv(PropertyStore, Logging):
         policy: ResultReturnPolicy | None,
         timeout: float | None,
         turn: Turn | Inherit | None,
+        *,
+        waits: bool = False,
     ) -> Call:
         if get_ident() != self._thread:
             self._check_thread()
         if turn is not INHERIT:
             assign(cmd, turn)
         call = Call()
-        sending = self._instance.start(cmd, call, current.get(), policy=policy, timeout=timeout)
+        until = deadline_here() if waits else inf
+        sending = self._instance.start(
+            cmd, call, current.get(), policy=policy, timeout=timeout, until=until
+        )
         call._abandon = sending.abandon
         return call
 
@@ -250,13 +259,15 @@ class TenEnv(PropertyStore, Logging):
 
     # Turns ------------------------------------------------------------------------------------
 
-    def new_turn(self) -> Turn:
+    def new_turn(self, *, budget: float | None = None) -> Turn:
         """Open a turn, for messages to be sent with `turn=`.
 
         What is sent while one of them is handled belongs to it as well, also in other graphs and apps.
+        `budget`: seconds, after which every extension is told that has an `on_turn_budget`, or, if
+        none has, the turn is cancelled; unless nothing of it is at work any more.
         """
         self._check_thread()
-        return self._instance.engine.turns.new()
+        return open_turn(self._instance.engine, budget)
 
     @property
     def turn(self) -> Turn | None:

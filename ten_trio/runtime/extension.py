@@ -23,6 +23,7 @@ _CALLBACKS = {
     "on_stop": "self, env",
     "on_deinit": "self, env",
     "on_turn_cancelled": "self, env, turn",
+    "on_turn_budget": "self, env, turn",
     "on_cmd": "self, env, cmd",
     "on_data": "self, env, data",
     "on_audio_frame": "self, env, frame",
@@ -94,6 +95,14 @@ class Extension:
         whoever has cancelled the turn; after `Limits.turn_grace` seconds nobody waits for that.
         """
         return None
+
+    async def on_turn_budget(self, env: TenEnv, turn: Turn) -> None:
+        """A turn has spent its budget, and goes on: the place to send something else instead, or to
+        cancel it.
+
+        What is sent here belongs to the turn.  Without an extension that has this, the turn is
+        cancelled.  After `Limits.turn_grace` seconds this is cancelled.
+        """
 
     async def on_cmd(self, env: TenEnv, cmd: Cmd) -> None:
         """Handle a command; answer it with `env.return_result`. The default answers ERROR."""

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ..graphs import Graph, flatten
+from .explain import explain_from_outside
 from .host import HostSender
 
 if TYPE_CHECKING:
     from .engine import EngineCore
+    from .explanation import Explanation
+    from .flow import FlowReport
     from .report import ShutdownReport
 
 
@@ -54,6 +57,11 @@ class Engine(HostSender):
         """Whether it has begun to close, or is closed."""
         return self._core.closing
 
+    @property
+    def flows(self) -> dict[str, FlowReport]:
+        """What the edges with a flow policy have come to so far: by "source → dest kind name"."""
+        return self._core.flows.reports()
+
     def stop(self) -> None:
         """Begin the orderly close, and return at once."""
         self._check_thread()
@@ -68,6 +76,14 @@ class Engine(HostSender):
         await self._core.closed.wait()
         assert self._core.report is not None
         return self._core.report
+
+    async def explain(self) -> Explanation:
+        """Who waits for what in it at this moment, since when; a circle is named as a deadlock.
+
+        Looking changes nothing, and works although the graph is stuck.
+        """
+        self._check_thread()
+        return await explain_from_outside(self._core)
 
     # Changing it while it runs ----------------------------------------------------------------
 

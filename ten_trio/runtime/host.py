@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager, suppress
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -12,8 +13,10 @@ import trio
 from ..errors import EngineClosed, TenError, WrongThread
 from ..graphs import GRAPH_PROXY
 from ..messages import Cmd, Loc, Msg, StatusCode
+from .budgets import open_turn
 from .calls import DISCARD, Call, HandlerSink, ResultHandler
 from .current import NOTHING
+from .deadlines import deadline_here
 from .endpoint import UNROUTED, Endpoint, RelaySink
 from .flag import Flag
 from .outlet import Outlet
@@ -237,10 +240,11 @@ class HostSender:
     ) -> CmdResult:
         """Send a command into the graph and wait for its result: the first ERROR, else the last OK.
 
-        Without a destination it goes where the graph's exposed messages say.  Raises `NotConnected`
-        or `EngineClosed` if it can't be sent.
+        Without a destination it goes where the graph's exposed messages say.  A deadline of Trio's
+        around this goes along, as that of `TenEnv.send_cmd` does.  Raises `NotConnected` or
+        `EngineClosed` if it can't be sent.
         """
-        call = self.start_cmd(cmd, policy=policy, timeout=timeout, turn=turn)
+        call = self._call(cmd, policy, timeout, turn, waits=True)
         if call.is_completed:  # nobody there to wait for; a checkpoint all the same
             await trio.lowlevel.checkpoint()
         return await call.result()
@@ -255,7 +259,7 @@ class HostSender:
         turn: Turn | Inherit | None = INHERIT,
     ) -> AsyncGenerator[Call, None]:
         """Every result of every destination, inside a block; leaving it abandons the rest."""
-        call = self.start_cmd(cmd, policy=policy, timeout=timeout, turn=turn)
+        call = self._call(cmd, policy, timeout, turn, waits=True)
         try:
             yield call
         finally:
@@ -270,10 +274,24 @@ class HostSender:
         turn: Turn | Inherit | None = INHERIT,
     ) -> Call:
         """Send a command and return at once with a promise of its results."""
+        return self._call(cmd, policy, timeout, turn, waits=False)
+
+    def _call(
+        self,
+        cmd: Cmd,
+        policy: ResultReturnPolicy | None,
+        timeout: float | None,
+        turn: Turn | Inherit | None,
+        *,
+        waits: bool,
+    ) -> Call:
         self._check_open(cmd)
         assign(cmd, turn)
         call = Call()
-        sending = self._outside.start(cmd, call, NOTHING, policy=policy, timeout=timeout)
+        until = deadline_here() if waits else inf
+        sending = self._outside.start(
+            cmd, call, NOTHING, policy=policy, timeout=timeout, until=until
+        )
         call._abandon = sending.abandon
         return call
 
@@ -335,10 +353,10 @@ class HostSender:
         """`send_data` for a video frame."""
         return await self.send_data(frame, turn=turn)
 
-    def new_turn(self) -> Turn:
+    def new_turn(self, *, budget: float | None = None) -> Turn:
         """Open a turn, for messages to be sent with `turn=`; see `TenEnv.new_turn`."""
         self._check_thread()
-        return self._core.turns.new()
+        return open_turn(self._core, budget)
 
     async def cancel_turn(self, turn: Turn | str, reason: str = "") -> TurnReport | None:
         """Cancel a turn, or that of an id; see `TenEnv.cancel_turn`."""

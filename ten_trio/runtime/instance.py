@@ -26,6 +26,7 @@ from ..messages import (
     TriggerLifeCycle,
     VideoFrame,
 )
+from .budgets import clocked_table
 from .current import Background
 from .endpoint import CANCELLED, Endpoint
 from .lines import Line, Starter
@@ -138,6 +139,8 @@ class Instance(Endpoint):
         self.use_schemas(None)
         for line in (self.cmd_line, self.result_line):
             line.target, line.table = self, _FILED
+        if self.engine.measures:
+            self.cmd_line.table = clocked_table(_FILED)
         for line in (self.data_line, self.cmd_line, self.result_line):
             line.env = self.env
             line.inline = settings.inline
@@ -159,6 +162,15 @@ class Instance(Endpoint):
             line.table = _handlers(kind.on_data, kind.on_audio_frame, kind.on_video_frame)
         else:
             line.target, line.table = self, _CHECKED
+        if line.passage is not None:
+            line.table = line.passage.table(line.table)
+        if self.engine.measures:
+            line.table = clocked_table(line.table)
+
+    def measure(self) -> None:
+        """From now on there are turns with a budget: let handlers start through a clock."""
+        for line in (self.data_line, self.cmd_line):
+            line.table = clocked_table(line.table)
 
     # States of the lines ----------------------------------------------------------------------
 
@@ -193,6 +205,8 @@ class Instance(Endpoint):
         for msg in held:
             self._refuse(msg)
         self.data_line.release()
+        if self.data_line.passage is not None:
+            self.data_line.passage.release()
 
     def _take_queued(self) -> list[Msg]:
         lines = (self.data_line, self.cmd_line)
@@ -214,6 +228,12 @@ class Instance(Endpoint):
                 msg._path.answer(StatusCode.ERROR, GOING)
         else:
             msg._line.drop("closing")
+            self._lost(msg, "closing")
+
+    def _lost(self, msg: Msg, cause: str) -> None:
+        """Data was dropped that waited: the edge that it has come by may count it too."""
+        if self.data_line.passage is not None:
+            self.data_line.passage.lost(msg, cause)
 
     def make_room(self, line: Line) -> bool:
         """Beyond the hard bound: whether one more message may come in."""
@@ -229,6 +249,7 @@ class Instance(Endpoint):
                 line.count -= 1
                 line.popped += 1
                 line.drop("overflow")
+                self._lost(oldest, "overflow")
                 break
         for msg in queued:
             line.lane.send_nowait(msg)
@@ -347,16 +368,20 @@ class Instance(Endpoint):
         handed = min(most, line.count - sum(msg._line is line for msg in (*queued, *self.held)))
         if handed:
             line.late = self._discard
+            if line.passage is not None:
+                line.passage.lost_on_the_way((*queued, *self.held), "discarded")
         most -= handed
         dropped = 0
         for msg in queued:
             if msg._line is line and dropped < most:
                 dropped += 1
+                self._lost(msg, "discarded")
             else:
                 line.lane.send_nowait(msg)
         for msg in [msg for msg in self.held if msg._line is line][: most - dropped]:
             self.held.remove(msg)
             dropped += 1
+            self._lost(msg, "discarded")
         line.count -= dropped
         line.popped += dropped
         if line.waiters is not None and line.count <= line.low:
@@ -421,6 +446,7 @@ class Instance(Endpoint):
         """`msg` is of a turn that was cancelled in the meantime; a command was answered then."""
         if not isinstance(msg, Cmd | CmdResult):
             self.data_line.drop(CANCELLED)
+            self._lost(msg, CANCELLED)
 
     def handler_leaked(self, msg: Msg) -> None:
         """A handler left a nursery of its own open."""

@@ -223,7 +223,7 @@ def _move(line: Line, lane: Lane) -> None:
 class Worker:
     """A task that drains one lane at a time, and stays with a handler that waits."""
 
-    __slots__ = ("group", "lane", "scope", "task")
+    __slots__ = ("group", "lane", "scope", "since", "task")
 
     def __init__(self, group: Group, lane: Lane) -> None:
         self.group = group
@@ -231,6 +231,8 @@ class Worker:
         # Until `run` is entered; cancelling it then still counts.
         self.scope = trio.CancelScope(shield=True)
         self.task: trio.lowlevel.Task
+        # When the handler that it stays with began to wait.
+        self.since = 0.0
 
     async def run(self) -> None:
         """Drain until the group closes or the pool of idle workers is full."""
@@ -411,6 +413,7 @@ class Worker:
         """Stay with a handler that waits until it has finished."""
         line.quiet = 0
         line.owner.workers[self] = msg
+        self.since = trio.current_time()
         if msg._turn is not None and line.owner.is_over(msg._turn):
             self.scope.cancel("it has cancelled its own turn")
         if line.serial:

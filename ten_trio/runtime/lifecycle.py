@@ -57,6 +57,7 @@ class Life:
         "instance",
         "ready",
         "scope",
+        "since",
         "stage",
         "stop_wanted",
         "stopped",
@@ -70,6 +71,8 @@ class Life:
         instance.life = self
         self._load = load
         self.stage = "created"
+        self.since = 0.0
+        """When that stage began, if it is one that may take time."""
         self.scope = trio.CancelScope(shield=True)
         self.ready = Flag()
         """It has come back from `on_start`, waits to be triggered, or is over."""
@@ -198,6 +201,7 @@ class Life:
         instance = self.instance
         logger.warning("%s: restarting", instance.loc)
         self.stage = "rebuilding"
+        self.since = trio.current_time()
         try:
             extension, settings = await instance.engine.rebuild(instance)
         except Exception as error:  # noqa: BLE001 - an addon is user code; Cancelled isn't an Exception
@@ -248,6 +252,7 @@ class Life:
                         await self.stop_wanted.wait()
                     await self._stop()
                     self.stage = "lifespan"
+                    self.since = trio.current_time()
             if not self._stop_begun and not self.failed:
                 # What the lifespan had opened was cancelled, and it has swallowed that.
                 raise TenError(f"{self.instance.name}: its lifespan ended before on_stop")
@@ -294,7 +299,7 @@ class Life:
         if getattr(callback, "__func__", None) in _DEFAULTS:
             self._took(name, 0.0)
             return
-        began = trio.current_time()
+        self.since = began = trio.current_time()
         with self._supervised(name):
             try:
                 await callback(self.instance.env)
@@ -339,6 +344,7 @@ class Life:
         if self._manual is None or stage not in self._manual:
             return
         self.stage = f"waiting for the trigger of {stage}"
+        self.since = trio.current_time()
         self._is_ready()
         while stage not in self._triggers:
             if stage == "start" and self.stop_wanted.is_set():
@@ -372,15 +378,20 @@ _MACHINERY = tuple(
 )
 
 
-def slow_line(frames: Iterable[tuple[FrameType, int]]) -> str:
+def slow_line(frames: Iterable[tuple[FrameType, int]], *, anywhere: bool = True) -> str:
     """The line of user code at which a suspended task is, `file:line in function`.
 
-    Of the innermost frame if all of them are Trio's or ours.
+    If all of its frames are Trio's or ours, that of the innermost, or (not `anywhere`) nothing.
     """
     at = last = ""
     for frame, line in frames:
         code = frame.f_code
         last = f"{code.co_filename}:{line} in {code.co_name}"
-        if not code.co_filename.startswith(_MACHINERY):
+        if not is_machinery(frame):
             at = last
-    return at or last
+    return at or (last if anywhere else "")
+
+
+def is_machinery(frame: FrameType) -> bool:
+    """Whether a frame is Trio's or ours."""
+    return frame.f_code.co_filename.startswith(_MACHINERY)

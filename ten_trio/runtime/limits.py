@@ -55,6 +55,12 @@ class Limits:
     restarts: int = attrs.field(default=3, validator=_positive)
     """Restarts of one extension within `restart_window` before its graph stops."""
     restart_window: float = attrs.field(default=60.0, validator=_positive)
+    loop_patience: float = attrs.field(default=0.5, validator=_positive)
+    """How long `explain` waits for a graph with a loop of its own before it looks at its thread."""
+    watchdog: float | None = attrs.field(
+        default=None, validator=attrs.validators.optional(_positive)
+    )
+    """How long a loop may be kept from going on before that is logged, and by whom; None: for ever."""
 
     def __attrs_post_init__(self) -> None:
         if self.hard_queue < self.queue:

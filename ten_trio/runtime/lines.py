@@ -16,6 +16,7 @@ import trio
 from ..messages import Loc, Msg
 
 if TYPE_CHECKING:
+    from .flow import Passage
     from .lanes import Lane, Worker
 
 Starter = Callable[[Any, Any, Any], Coroutine[Any, Any, object] | None]
@@ -66,12 +67,14 @@ class Line:
         "name",
         "overshoots",
         "owner",
+        "passage",
         "popped",
         "put",
         "quiet",
         "result_waits",
         "room_waits",
         "serial",
+        "strict",
         "table",
         "target",
         "waiters",
@@ -96,6 +99,10 @@ class Line:
         self.inline = inline
         self.cap = cap
         self.hard = hard
+        # Whether what goes beyond `hard` is an error to its sender; None: `Limits.overflow` says so.
+        self.strict: bool | None = None
+        # What some of the messages come through: edges that have a flow policy.
+        self.passage: Passage | None = None
         self.low = cap // 2
         self.count = 0
         self.popped = 0
@@ -115,7 +122,8 @@ class Line:
         # For a message that a lane had handed to its waiting worker, which hasn't run since, when
         # the line was held or closed: it is in no queue any more, and not handled yet.
         self.late: Callable[[Any], object] | None = None
-        self.waiters: dict[trio.lowlevel.Task, None] | None = None
+        # Who waits for room here, and since when.
+        self.waiters: dict[trio.lowlevel.Task, float] | None = None
         # What the handler that holds this (serial) line up is waiting for.
         self.room_waits: dict[Line, int] = {}
         self.result_waits = 0
@@ -153,6 +161,11 @@ class Line:
                 todo.extend(line.room_waits)
         return False
 
+    @property
+    def waited_for(self) -> Line:
+        """The line whose handlers make room here."""
+        return self
+
     async def wait_for_room(self, sender: Line | None) -> None:
         """Wait until this line has drained to half its capacity.
 
@@ -160,13 +173,14 @@ class Line:
         would close a cycle, or for a receiver that itself waits for a command's result, is not
         begun: the message is over the bound then, which `hard` limits.
         """
-        if self.result_waits or (sender is not None and self.held_up_by(sender)):
-            self.overshoots += 1
+        line = self.waited_for
+        if line.result_waits or (sender is not None and line.held_up_by(sender)):
+            line.overshoots += 1
             return
         if self.waiters is None:
             self.waiters = {}
         task = trio.lowlevel.current_task()
-        self.waiters[task] = None
+        self.waiters[task] = trio.current_time()
 
         def abort(_: object) -> trio.lowlevel.Abort:
             if self.waiters is not None:
@@ -174,15 +188,15 @@ class Line:
             return trio.lowlevel.Abort.SUCCEEDED
 
         if sender is not None:
-            sender.room_waits[self] = sender.room_waits.get(self, 0) + 1
+            sender.room_waits[line] = sender.room_waits.get(line, 0) + 1
         try:
             await trio.lowlevel.wait_task_rescheduled(abort)
         finally:
             if sender is not None:
-                if sender.room_waits[self] == 1:
-                    del sender.room_waits[self]
+                if sender.room_waits[line] == 1:
+                    del sender.room_waits[line]
                 else:
-                    sender.room_waits[self] -= 1
+                    sender.room_waits[line] -= 1
 
     def begin_result_wait(self) -> None:
         """The handler that holds this line up awaits a result: nobody may wait for room here."""
@@ -190,6 +204,8 @@ class Line:
         if self.waiters is not None:
             self.overshoots += len(self.waiters)
             self.release()
+        if self.passage is not None:
+            self.passage.begin_result_wait()
 
     def end_result_wait(self) -> None:
         """The result is there, or nobody wants it any more."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable
 from threading import Lock, get_ident
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import outcome
 import trio
+
+if TYPE_CHECKING:
+    from .watchdog import Watchdog
 
 T = TypeVar("T")
 
@@ -23,11 +26,20 @@ class Loop:
         self._jobs: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._rung = False
         self._over = False
+        self.now: Callable[[], float] = trio.lowlevel.current_clock().current_time
+        """Its clock, which may be asked from anywhere."""
+        self.watchdog: Watchdog | None = None
+        """Who looks whether it is blocked, if anybody does."""
 
     @property
     def is_here(self) -> bool:
         """Whether the caller runs in this loop's thread."""
         return get_ident() == self._thread
+
+    @property
+    def thread(self) -> int:
+        """The thread it runs in."""
+        return self._thread
 
     def post(self, fn: Callable[..., object], *args: Any) -> bool:
         """Call `fn(*args)` there; at once if this is there. Calls keep their order.

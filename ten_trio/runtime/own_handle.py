@@ -5,14 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import trio
 
 from ..errors import EngineClosed, TenError, WrongThread
 from ..messages import Cmd, Msg, StatusCode
+from .budgets import begin_budget, budget_for
 from .calls import Call, HandlerSink, ResultHandler
 from .current import NOTHING
+from .deadlines import deadline_here
+from .explain import explain_from_outside
 from .handle import Engine
 from .host import UNREAD, Subscription
 from .loops import Loop, ask
@@ -22,6 +26,7 @@ from .turns import INHERIT, Inherit, Turn, TurnReport, assign
 
 if TYPE_CHECKING:
     from ..messages import CmdResult
+    from .explanation import Explanation
     from .own_loop import CoreLink
 
 logger = logging.getLogger("ten_trio.runtime")
@@ -113,16 +118,25 @@ class OwnLoopEngine(Engine):
         policy: ResultReturnPolicy | None,
         timeout: float | None,
         relay: bool = False,
+        waits: bool = False,
     ) -> Callable[[], object]:
         """Send a command from over there; returns what abandons it."""
         self._check_open(cmd)
         shell = _own(cmd)
         sendings: list[Sending] = []
+        # Its clock is another one.
+        left = deadline_here() - trio.current_time() if waits else inf
 
         def start() -> None:
             try:
                 sending = self._core.host.start(
-                    shell, sink, NOTHING, policy=policy, timeout=timeout, relay=relay
+                    shell,
+                    sink,
+                    NOTHING,
+                    policy=policy,
+                    timeout=timeout,
+                    relay=relay,
+                    until=trio.current_time() + left,
                 )
             except TenError as error:
                 fail(error)
@@ -137,15 +151,16 @@ class OwnLoopEngine(Engine):
             raise self._outside._closed_error(cmd)
         return lambda: self._link.loop.post(abandon)
 
-    def start_cmd(
+    def _call(
         self,
         cmd: Cmd,
+        policy: ResultReturnPolicy | None,
+        timeout: float | None,
+        turn: Turn | Inherit | None,
         *,
-        policy: ResultReturnPolicy | None = None,
-        timeout: float | None = None,
-        turn: Turn | Inherit | None = INHERIT,
+        waits: bool,
     ) -> Call:
-        """Send a command and return at once; what keeps it from being sent is raised by the call."""
+        # What keeps it from being sent is raised by the call.
         assign(cmd, turn)
         call = Call()
         call._abandon = self._begin(
@@ -154,6 +169,7 @@ class OwnLoopEngine(Engine):
             lambda error: self._home.post(call.fail, error),
             policy,
             timeout,
+            waits=waits,
         )
         return call
 
@@ -203,6 +219,20 @@ class OwnLoopEngine(Engine):
         self._check_open(data)
         assign(data, turn)
         return await self._ask(self._send_data, _own(data))
+
+    def new_turn(self, *, budget: float | None = None) -> Turn:
+        """As `Engine.new_turn`."""
+        self._check_thread()
+        turn = self._core.turns.new()
+        if budget is not None:
+            allot = budget_for(turn, budget)
+            self._link.loop.post(begin_budget, self._core, turn, allot)
+        return turn
+
+    async def explain(self) -> Explanation:
+        """As `Engine.explain`; if its loop is blocked, it says by whom, with the stack of its thread."""
+        self._check_thread()
+        return await explain_from_outside(self._link)
 
     async def cancel_turn(self, turn: Turn | str, reason: str = "") -> TurnReport | None:
         """As `Engine.cancel_turn`."""

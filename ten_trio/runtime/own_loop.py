@@ -16,6 +16,7 @@ from .engine import EngineCore
 from .host import Outside
 from .loops import Loop
 from .paths import State
+from .watchdog import watching
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,9 +44,18 @@ class CrossPath:
         self.cmd_name: str = path.cmd_name
         self._in_path: Any = None
         self._gone: State | None = None
+        self._left: float = path.until - trio.current_time()
+        self._until: float | None = None
         path.in_path = self
 
     # There: what an executor does with a path.
+
+    @property
+    def until(self) -> float:
+        """When the caller's time is up, by the clock there; inf if it has given none."""
+        if self._until is None:
+            self._until = trio.current_time() + self._left
+        return self._until
 
     @property
     def in_path(self) -> Any:
@@ -161,6 +171,8 @@ class CoreLink:
         self.close_reason = ""
         self.loop: Loop
         self.core: EngineCore
+        self.silent_since: float | None = None
+        """Since when a question (`explain`) waits for its loop, by the clock of the app's."""
         self._early: list[Callable[[], object]] = []
         self._ready = False
 
@@ -168,6 +180,11 @@ class CoreLink:
     def report(self) -> ShutdownReport | None:
         """How it ended; None while it runs."""
         return self.core.report if self._ready and self.closed.is_set() else None
+
+    @property
+    def core_or_none(self) -> EngineCore | None:
+        """The engine itself, once there is one in its thread."""
+        return self.core if self._ready else None
 
     @property
     def late_starters(self) -> dict[str, str]:
@@ -213,6 +230,11 @@ class CoreLink:
         )
         core.host = Outside(core)
         core.on_closing = lambda: app_loop.post(self._note_closing, core.close_reason)
+        with watching(here, self.limits.watchdog):
+            await self._serve(core, here)
+
+    async def _serve(self, core: EngineCore, here: Loop) -> None:
+        app_loop = self._app.loop
         async with trio.open_nursery() as nursery:
             nursery.start_soon(core.run)
             # What comes from elsewhere may need a task: there have to be some first.
@@ -276,6 +298,9 @@ class CoreLink:
         """A command from another graph."""
 
         def cross() -> None:
+            if not self._ready:  # its thread has ended before there was anything in it
+                path.answer(StatusCode.ERROR, self.closed_detail())
+                return
             crossing = CrossPath(path, self._app.loop, self.loop)
             if not self.loop.post(
                 self.core.when_created, lambda: self.core.admit_cmd(extension, cmd, crossing)

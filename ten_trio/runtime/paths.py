@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import trio
 
 from ..messages import CmdResult, MsgType, StatusCode
+from .deadlines import EXCEEDED, Deadlines
 from .policies import Collector, ResultReturnPolicy
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Sink(Protocol):
 class Endpoint(Protocol):
     """Whatever sends commands and receives results: an extension, the host, another graph."""
 
+    name: str
     loc: Loc
     out_paths: dict[int, OutPath]
     expiry: Expiry
@@ -58,6 +60,7 @@ class State(Enum):
 
 # Looking up a member of an enum is slow in Python 3.11.
 _OPEN: Final = State.OPEN
+_ANSWERED: Final = State.ANSWERED
 
 
 class Sending(Protocol):
@@ -93,6 +96,7 @@ class OutPath:
         "sink",
         "timeout",
         "turn",
+        "until",
     )
 
     def __init__(
@@ -121,6 +125,8 @@ class OutPath:
         self.in_path: InPath | Remote | None = None
         self.closed = False
         self.turn: Any = None
+        # When what the sender itself waits with is over; see `deadlines`.
+        self.until = inf
         owner.out_paths[self.id] = self
         if timeout != inf:
             owner.expiry.add(self)
@@ -137,6 +143,8 @@ class OutPath:
     def abandon(self) -> None:
         """Nobody wants the results any more: close, and tell the executor; idempotent."""
         if not self.closed:
+            if self.until != inf:
+                self._tell_overrun()
             self.close()
             self.forsake()
 
@@ -155,6 +163,18 @@ class OutPath:
         """The time is up: an ERROR result ends this path."""
         self.answer(StatusCode.ERROR, "Path timeout.")
         self.forsake(State.EXPIRED)
+
+    def overrun(self) -> None:
+        """The deadline that the command was sent with has passed: an ERROR result ends this path."""
+        self._tell_overrun()
+        self.answer(StatusCode.ERROR, EXCEEDED)
+        self.forsake(State.EXPIRED)
+
+    def _tell_overrun(self) -> None:
+        # Whoever waits under a deadline of Trio's is cancelled by it, and abandons this path.
+        expiry = self.owner.expiry
+        if expiry.on_overrun is not None and self.until <= expiry.now():
+            expiry.on_overrun(self)
 
     def answer(self, status: StatusCode, detail: str, **properties: object) -> None:
         """The runtime's own final result, through the same line as any other."""
@@ -268,6 +288,7 @@ class InPath:
         "result_conversion",
         "started",
         "state",
+        "until",
     )
 
     def __init__(
@@ -279,6 +300,8 @@ class InPath:
         self.result_conversion = conversion
         self.state = _OPEN
         self.started = False
+        # When the caller's time is up; what is sent while it is handled has no more.
+        self.until: float = out.until
         # How many data messages the executor had been sent before this command.
         self.mark = 0
         self.relays: list[Sending] | None = None
@@ -300,6 +323,11 @@ class InPath:
                 self._gone.set()
         return self._gone
 
+    @property
+    def time_left(self) -> float:
+        """Seconds until the caller's time is up; inf if it has given none, or has its answer."""
+        return max(0.0, self.until - self.owner.engine.loop.now()) if self.until != inf else inf
+
     def relay(self, sending: Sending) -> None:
         """This command has been sent on: `sending` ends with it."""
         if self.relays is None:
@@ -309,6 +337,8 @@ class InPath:
     def close(self, state: State) -> None:
         """No answer comes after this."""
         self.state = state
+        if state is _ANSWERED:
+            self.until = inf
         self.out.in_path = None
         self.owner.in_paths.pop(self.id, None)
 
@@ -338,6 +368,10 @@ class Reply(Protocol):
     cmd_name: str
     in_path: Any
 
+    @property
+    def until(self) -> float:
+        """When the caller's time is up, by the clock of this loop; inf if it has given none."""
+
     def give(self, result: CmdResult) -> None:
         """Send a result home."""
 
@@ -348,6 +382,7 @@ class Reply(Protocol):
 class Executor(Protocol):
     """Whatever answers commands."""
 
+    engine: Any
     in_paths: dict[int, InPath]
 
 
@@ -356,6 +391,7 @@ class Unasked:
 
     __slots__ = ()
     is_abandoned = False
+    until = time_left = inf
 
     def answer(self, *_: object, **__: object) -> None:
         """Nobody asked."""
@@ -377,9 +413,12 @@ class Expiry:
         self._scope: trio.CancelScope | None = None
         self._running = False
         self._closed = False
+        self._deadlines: Deadlines | None = None
         self.now: Callable[[], float] = trio.current_time
         """Trio's clock."""
         self.expired = 0
+        self.on_overrun: Callable[[OutPath], object] | None = None
+        """Told of every path that is still open when its deadline passes."""
 
     def add(self, path: Any) -> None:
         """Watch `path`: its `expire()` is called once `path.deadline` has passed.
@@ -402,9 +441,19 @@ class Expiry:
         elif self._scope is not None and path.deadline < self._wake_at:
             self._wake_at = self._scope.deadline = path.deadline
 
+    def limit(self, path: OutPath, until: float) -> None:
+        """Let `path` end with ERROR once that time, by Trio's clock, has come."""
+        path.until = until
+        if self._deadlines is None:
+            self._deadlines = Deadlines(self._start_soon)
+        if not self._closed:
+            self._deadlines.watch(path)
+
     def close(self) -> None:
         """Watch nothing any more."""
         self._closed = True
+        if self._deadlines is not None:
+            self._deadlines.close()
         self._queues.clear()
         self._put_off.clear()
         if self._scope is not None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from .flow import FlowReport
+
 if TYPE_CHECKING:
     from .engine import EngineCore
 
@@ -21,7 +23,8 @@ class ExtensionReport:
     answered_with_error: int = 0
     """Commands that the runtime answered in the extension's place while it closed."""
     dropped: Mapping[str, int] = attrs.field(factory=dict)
-    """Data and frames that nobody saw, by cause: closing, overflow, schema, conversion, discarded."""
+    """Data and frames that nobody saw, by cause: closing, overflow, schema, conversion, discarded,
+    turn cancelled; and what edges with a flow policy have dropped, by what these say."""
     late_results: int = 0
     overshoots: int = 0
     """Data let in over the bound, because waiting for room would have closed a cycle."""
@@ -44,6 +47,8 @@ class ShutdownReport:
     undelivered: int = 0
     """Data and frames that named nobody, or the host, which didn't read them."""
     failures: tuple[BaseException, ...] = ()
+    flows: Mapping[str, FlowReport] = attrs.field(factory=dict)
+    """What every edge with a flow policy has come to: by "source → dest kind name"."""
     threads: tuple[str, ...] = ()
     """Threads of `env.to_thread` that were abandoned and still run: "extension: function"."""
 
@@ -56,6 +61,11 @@ class ShutdownReport:
     def dropped(self) -> int:
         """Data and frames that nobody saw, in all."""
         return sum(sum(report.dropped.values()) for report in self.extensions.values())
+
+    @property
+    def dropped_by_edge(self) -> dict[str, dict[str, int]]:
+        """The edges with a flow policy that have dropped something: how much, by cause."""
+        return {edge: dict(flow.dropped) for edge, flow in self.flows.items() if flow.dropped}
 
     @property
     def answered_with_error(self) -> int:
@@ -97,5 +107,6 @@ def report_of(core: EngineCore) -> ShutdownReport:
         extensions=extensions,
         undelivered=core.directory.undelivered,
         failures=tuple(core.failures),
+        flows=core.flows.reports(),
         threads=tuple(core.threads.values()),
     )

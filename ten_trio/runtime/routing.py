@@ -20,6 +20,7 @@ def compile_routes(engine: EngineCore) -> None:
     tables: dict[str, _Tables] = {}
     converting: set[str] = set()
     engine.inward = inward = {}
+    engine.flows.begin()
 
     def add(source: str, kind: str, name: str, hop: Hop) -> None:
         tables.setdefault(source, {}).setdefault(kind, {}).setdefault(name, []).append(hop)
@@ -27,13 +28,12 @@ def compile_routes(engine: EngineCore) -> None:
     for edge in engine.edges:
         if not edge.source_app or engine.app.is_here(edge.source_app):
             add(edge.source, edge.kind, edge.name, _hop(engine, edge))
-            if edge.conversion is not None:
+            if edge.conversion is not None or edge.flow is not None:
                 converting.add(edge.source)
-        elif edge.conversion is not None:
-            # A conversion is made where the message arrives.
-            inward[(edge.source_app, edge.source, edge.kind, edge.name, edge.dest)] = (
-                edge.conversion
-            )
+        elif edge.conversion is not None or edge.flow is not None:
+            # A conversion is made where the message arrives, and that is where it waits.
+            key = (edge.source_app, edge.source, edge.kind, edge.name, edge.dest)
+            inward[key] = _hop(engine, edge)
     for exposure in engine.graph.exposed:
         kind, _, direction = exposure.type.rpartition("_")
         here = not exposure.app or engine.app.is_here(exposure.app)
@@ -45,6 +45,7 @@ def compile_routes(engine: EngineCore) -> None:
         else:
             there = Loc(exposure.app, engine.graph_id, exposure.extension)
             add("", kind, exposure.name, Hop(engine.boundary.receiver(there)))
+    engine.flows.settle()
     for name, endpoint in (*engine.instances.items(), ("", engine.host)):
         endpoint.converts = name in converting
         _install(endpoint, tables.get(name, {}))
@@ -64,4 +65,5 @@ def _install(endpoint: Endpoint, tables: _Tables) -> None:
 def _hop(engine: EngineCore, edge: Edge) -> Hop:
     if edge.dest_app and not engine.app.is_here(edge.dest_app):
         return Hop(engine.boundary.receiver(Loc(edge.dest_app, engine.graph_id, edge.dest)))
-    return Hop(engine.directory.extension(edge.dest), edge.conversion)
+    receiver = engine.directory.extension(edge.dest)
+    return Hop(receiver, edge.conversion, engine.flows.line_for(edge, receiver))

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import count
 from secrets import randbits
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -27,6 +28,7 @@ from .loops import ask
 from .supervision import blame, split
 
 if TYPE_CHECKING:
+    from .budgets import Budget
     from .engine import EngineCore
     from .instance import Instance
     from .lanes import Worker
@@ -38,6 +40,7 @@ _ANSWERED: Final = ("commands", "results")
 """The lines whose messages aren't dropped but answered."""
 _PROCESS: Final = f"{randbits(64):016x}"
 _number: Callable[[], int] = count(1).__next__
+_NO_ANSWER: Final = object()
 
 
 class Place(Protocol):
@@ -53,12 +56,14 @@ class Turn:
     Lives for as long as something belongs to it.
     """
 
-    __slots__ = ("__weakref__", "id", "is_cancelled", "places", "reason", "scopes")
+    __slots__ = ("__weakref__", "budget", "id", "is_cancelled", "places", "reason", "scopes")
 
     def __init__(self, id: str = "") -> None:
         self.id = id or f"{_PROCESS}{_number():x}"
         self.is_cancelled = False
         self.reason = ""
+        self.budget: Budget | None = None
+        """How much time it may take, if that was said."""
         # Where else it has to be cancelled, and the blocks that end with it.
         self.places: dict[object, Place] = {}
         self.scopes: dict[trio.CancelScope, EngineCore] = {}
@@ -104,11 +109,12 @@ def turn_of(msg: Any) -> Turn | None:
 class Within(Background):
     """Stands for the message in hand inside `env.turn_scope`."""
 
-    __slots__ = ()
+    __slots__ = ("_path",)
 
     def __init__(self, origin: Msg | Background, turn: Turn | None) -> None:
         super().__init__(origin)
         self._line = origin._line
+        self._path = origin._path
         self._turn = turn
 
 
@@ -125,6 +131,10 @@ class TurnReport:
     """Handlers, and blocks of `turn_scope`, that were cancelled."""
     acknowledged: Mapping[str, Any] = attrs.field(factory=dict)
     """What each extension's `on_turn_cancelled` has returned, such as how far it had played."""
+    budget: float | None = None
+    """Seconds that it was to take, if that was said."""
+    spent: Mapping[str, float] = attrs.field(factory=dict)
+    """Of a turn with a budget: the seconds that handlers of each extension were at work on it."""
 
 
 class Turns:
@@ -211,24 +221,12 @@ class Turns:
         left: list[int],
         done: trio.Event,
     ) -> None:
-        limit = self._engine.limits.turn_grace
         current.set(Background())
+        hook = partial(instance.extension.on_turn_cancelled, instance.env, turn)
         try:
-            with trio.move_on_after(limit) as scope:
-                answers[instance.name] = await instance.extension.on_turn_cancelled(
-                    instance.env, turn
-                )
-            if scope.cancelled_caught:
-                logger.warning("%s: on_turn_cancelled took more than %g s", instance.loc, limit)
-        except BaseException as error:
-            rising, failure = split(error, closing=self._engine.closing)
-            if failure is not None:
-                blame(failure, f"in on_turn_cancelled of {instance.name!r}", self._engine)
-                self._engine.extension_failed(instance, failure)
-            if rising is error:
-                raise
-            if rising is not None:
-                raise rising from None
+            answer = await ask_one(self._engine, instance, "on_turn_cancelled", hook)
+            if answer is not _NO_ANSWER:
+                answers[instance.name] = answer
         finally:
             left[0] -= 1
             if not left[0]:
@@ -248,6 +246,16 @@ class Turns:
             if not busy and not _scopes_in(self._engine, here.turn):
                 return
             await self._changed.wait()
+
+    def is_at_work(self, turn: Turn) -> bool:
+        """Whether anything belongs to it here that isn't done, or may elsewhere."""
+        engine = self._engine
+        if turn.scopes or any(place is not engine for place in turn.places):
+            return True
+        sent = (path for each in engine.endpoints() for path in each.out_paths.values())
+        if any(path.turn is turn for path in sent):
+            return True
+        return any(msg._turn is turn for msg in _held_by(engine))
 
     def changed(self) -> None:
         """A handler that was cancelled has ended, or a block that is shielded has begun or ended."""
@@ -293,6 +301,30 @@ class Turns:
             current.reset(token)
 
 
+async def ask_one(
+    engine: EngineCore, instance: Instance, name: str, hook: Callable[[], Awaitable[object]]
+) -> object:
+    """Let an extension do what a turn wants of it, within `Limits.turn_grace`; what `hook` returns.
+
+    What it raises is the extension's failure.
+    """
+    limit = engine.limits.turn_grace
+    try:
+        with trio.move_on_after(limit):
+            return await hook()
+        logger.warning("%s: %s took more than %g s", instance.loc, name, limit)
+    except BaseException as error:
+        rising, failure = split(error, closing=engine.closing)
+        if failure is not None:
+            blame(failure, f"in {name} of {instance.name!r}", engine)
+            engine.extension_failed(instance, failure)
+        if rising is error:
+            raise
+        if rising is not None:
+            raise rising from None
+    return _NO_ANSWER
+
+
 class _Cancelling:
     """What is done to one graph in the step that cancels a turn."""
 
@@ -302,7 +334,15 @@ class _Cancelling:
         dropped = self._purge(engine)
         commands = self._end_commands(engine)
         handlers = self._cancel_handlers(engine)
-        self.report = TurnReport(turn=turn, dropped=dropped, commands=commands, handlers=handlers)
+        budget = turn.budget
+        self.report = TurnReport(
+            turn=turn,
+            dropped=dropped,
+            commands=commands,
+            handlers=handlers,
+            budget=None if budget is None else budget.seconds,
+            spent={} if budget is None else budget.spent(),
+        )
 
     def _purge(self, engine: EngineCore) -> int:
         turn = self.turn
@@ -340,6 +380,19 @@ class _Cancelling:
                 path.answer(StatusCode.ERROR, CANCELLED)
                 path.forsake()
         return ended
+
+
+def _held_by(engine: EngineCore) -> Iterator[Msg]:
+    """The messages that are queued in a graph, and those that are being handled."""
+    for instance in engine.instances.values():
+        yield from instance.workers.values()
+        yield from instance.held
+    for group in engine.all_groups():
+        for lane in (group.shared, *group.own.values()):
+            queued = lane.take_all()
+            for msg in queued:
+                lane.send_nowait(msg)
+            yield from queued
 
 
 class GraphPlace:
@@ -387,6 +440,10 @@ def _drop(turn: Turn, queued: list[Msg], keep: Callable[[Any], object]) -> int:
         if line.name not in _ANSWERED:
             line.drop(CANCELLED, number)
             data += number
+        if line.passage is not None:
+            for msg in queued:
+                if msg._line is line and msg._turn is turn:
+                    line.passage.lost(msg, CANCELLED)
     return data
 
 

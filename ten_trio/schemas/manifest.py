@@ -17,10 +17,11 @@ from .reading import DocumentError, Reader
 
 PACKAGE_TYPES = ("app", "extension", "system", "protocol", "addon_loader")
 
+# Only a protocol has these.
+_PROTOCOL_KEYS = ("protocol", "transport_type")
 _DETAILS = ("description", "display_name", "readme", "supports", "package", "scripts")
-MANIFEST_KEYS = frozenset(
-    {"type", "name", "version", "tags", "dependencies", "dev_dependencies", "api", *_DETAILS}
-)
+_COMMON_KEYS = ("type", "name", "version", "tags", "dependencies", "dev_dependencies", "api")
+MANIFEST_KEYS = frozenset({*_COMMON_KEYS, *_DETAILS, *_PROTOCOL_KEYS})
 
 _DEPENDENCY_KEYS = frozenset({"type", "name", "version", "path"})
 
@@ -57,6 +58,8 @@ class Manifest:
 
     `details` holds what the runtime itself has no use for, as it was written: description,
     display_name, readme, supports, package, scripts. `file` is None if it was not read from one.
+    `protocol` and `transport_type` are those of a protocol: the URI schemes that it is for, and what
+    carries it.
     """
 
     type: str
@@ -68,6 +71,8 @@ class Manifest:
     dev_dependencies: tuple[Dependency, ...] = ()
     details: Mapping[str, object] = attrs.field(factory=dict, converter=_read_only)
     file: Path | None = None
+    protocol: tuple[str, ...] = ()
+    transport_type: str = "tcp"
 
     @cached_property
     def schemas(self) -> ApiSchemas:
@@ -124,6 +129,11 @@ def _parse(
     if root.is_object(MANIFEST_KEYS):
         kind = _text(root, "type", lambda reader: reader.choice(PACKAGE_TYPES))
         api = root.get("api")
+        if kind != "protocol":
+            for key in _PROTOCOL_KEYS:
+                if found := root.get(key):
+                    found.problem(f'a package of type "{kind}" can\'t have this')
+        schemes, carrier = root.get("protocol"), root.get("transport_type")
         manifest = Manifest(
             type=kind,
             name=_text(root, "name", Reader.identifier),
@@ -134,6 +144,8 @@ def _parse(
             dev_dependencies=_read_dependencies(root.get("dev_dependencies")),
             details={each.path: each.value for key in _DETAILS if (each := root.get(key))},
             file=file,
+            protocol=schemes.strings() if schemes else (),
+            transport_type=(carrier.text() if carrier else None) or "tcp",
         )
     if manifest is None or root.problems:
         raise ManifestError(root.problems, file=where)

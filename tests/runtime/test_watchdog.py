@@ -1,0 +1,100 @@
+"""The watchdog: it names the handler that blocks a loop, once per block, and ends with its app."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+import trio
+
+import ten_trio as ten
+from ten_trio import Cmd
+from tests.runtime.acting import acting, answer
+
+pytestmark = [pytest.mark.trio, pytest.mark.slow]
+
+
+def dogs() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if each.name == "ten_trio watchdog"]
+
+
+class Told(threading.Event):
+    """Set by the log record that tells of a block: that ends the block, so that no test guesses."""
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Told:
+    from ten_trio.runtime import watchdog  # noqa: PLC0415 - only what is patched
+
+    event = Told()
+    tell = watchdog.Watchdog._tell
+
+    def tell_and_set(self: Any, *args: Any) -> None:
+        tell(self, *args)
+        event.set()
+
+    monkeypatch.setattr(watchdog.Watchdog, "_tell", tell_and_set)
+    return event
+
+
+@pytest.mark.parametrize("own_loop", [False, True])
+async def test_the_handler_that_blocks_the_loop_is_named(
+    own_loop: bool, told: Told, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def block(env: ten.TenEnv, cmd: Cmd) -> None:
+        assert told.wait(10)
+        await env.return_result(cmd.ok())
+
+    graph = ten.Graph()
+    graph.node("asr", acting(on_cmd=block))
+    graph.node("quick", acting(on_cmd=answer))
+    limits = ten.Limits(watchdog=0.05)
+    async with ten.open_app(limits=limits) as app:
+        async with app.open_graph(graph, own_loop=own_loop) as engine:
+            assert len(dogs()) == 1 + own_loop
+            await engine.send_cmd(Cmd("quick", dest="quick"))
+            await engine.send_cmd(Cmd("go", dest="asr"))
+            with trio.fail_after(5):
+                while not (blocks := (await engine.explain()).blocks):
+                    await trio.sleep(0.01)
+        assert len(dogs()) == 1
+    assert not dogs()
+    (block_,) = blocks
+    assert (block_.who, block_.doing, block_.times) == ("asr", "handler of cmd 'go'", 1)
+    assert block_.seconds >= 0.05
+    assert str(block_).startswith("loop blocked ")
+    (record,) = [r.getMessage() for r in caplog.records if "the loop is blocked" in r.message]
+    assert "by asr (handler of cmd 'go')" in record
+    assert "test_watchdog.py" in record
+
+
+async def test_a_stage_that_blocks_while_the_app_closes_is_named(
+    told: Told, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def stop(env: ten.TenEnv) -> None:
+        assert told.wait(10)
+
+    graph = ten.Graph()
+    graph.node("rtc", acting(on_stop=stop))
+    async with ten.open_app(limits=ten.Limits(watchdog=0.05)) as app:
+        await app.start_graph(graph)
+    assert not dogs()
+    assert "by rtc (on_stop)" in caplog.text
+
+
+async def test_without_one_there_is_no_thread() -> None:
+    async with ten.open_app():
+        assert not dogs()
+
+
+async def test_it_ends_though_the_block_fails() -> None:
+    with pytest.raises(KeyError):
+        async with ten.open_app(limits=ten.Limits(watchdog=0.05)):
+            raise KeyError("x")
+    assert not dogs()
+
+
+def test_it_must_be_positive() -> None:
+    with pytest.raises(ValueError, match="watchdog"):
+        ten.Limits(watchdog=0)
