@@ -126,6 +126,11 @@ def talk_to(
         tell_error("; ".join(lines_of(error)), as_json=as_json, uri=uri)
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BaseExceptionGroup as group:
+        # It may have hit the task that reads just then.
+        if group.split(KeyboardInterrupt)[1] is not None:
+            raise
+        return INTERRUPTED
     return UNREACHABLE
 
 

@@ -24,6 +24,7 @@ from ..runtime.engine import EngineCore
 from ..runtime.paths import made_result, new_id
 from .admission import Admission
 from .codec import WireMsg
+from .codecs.graph_form import add_policies
 from .connecting import Connector, options_of
 from .connection import Connection, Migration, Role
 from .dialects import SUBPROTOCOLS
@@ -395,7 +396,7 @@ class _Orphan:
                 self._refuse(wire, BUILT)
             return
         try:
-            _add_exposed(cmd)
+            _add_ours(cmd)
             self._admission.check_start(cmd, self.connection.trusted)
             origin, cmd._src = (
                 cmd._src,
@@ -411,12 +412,18 @@ class _Orphan:
         self.target = Target(core, wire, True)
 
 
-def _add_exposed(cmd: StartGraph) -> None:
-    """Take what another app's graph exposes from where that app has said it; see `Remotes`."""
+def _add_ours(cmd: StartGraph) -> None:
+    """Take what else belongs to another app's graph from where that app has said it; see `Remotes`."""
     ours = cmd._props.get(OURS)
-    exposed = ours.get("exposed_messages") if isinstance(ours, dict) else None
-    if exposed and isinstance(cmd.graph, Graph):
-        cmd.graph = read_graph({**write_graph(cmd.graph), "exposed_messages": exposed})
+    if not isinstance(ours, dict) or not isinstance(cmd.graph, Graph):
+        return
+    exposed, said = ours.get("exposed_messages"), ours.get("flow")
+    if exposed or said:
+        written = write_graph(cmd.graph)
+        if exposed:
+            written["exposed_messages"] = exposed
+        add_policies(written, said)
+        cmd.graph = read_graph(written)
 
 
 class OrphanReply:

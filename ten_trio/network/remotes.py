@@ -21,6 +21,7 @@ from ..runtime.directory import NOT_FOUND
 from ..runtime.flag import Flag
 from ..runtime.paths import OutPath
 from .codec import WireMsg
+from .codecs.graph_form import policies
 from .connecting import Connector
 from .connection import Connection, Role
 from .peer import Door, Link
@@ -234,8 +235,11 @@ class Remotes:
         graph = core.graph.to_graph()
         # Said in this way since nobody minds a property; the other app may be no one of us.
         ours: dict[str, Any] = {"version": VERSION, **({"again": True} if again else {})}
-        if exposed := write_graph(graph).get("exposed_messages"):
+        written = write_graph(graph)
+        if exposed := written.get("exposed_messages"):
             ours["exposed_messages"] = exposed
+        if said := policies(written):
+            ours["flow"] = said
         cmd = StartGraph(
             {OURS: ours},
             graph=graph,

@@ -35,14 +35,16 @@ SPENT: Final = "budget spent"
 class Budget:
     """The time that one turn may take, and where it has gone so far."""
 
-    __slots__ = ("_at_work", "_spent", "_until", "is_settled", "is_spent", "seconds")
+    __slots__ = ("_at_work", "_home", "_spent", "_until", "is_settled", "is_spent", "seconds")
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, home: EngineCore) -> None:
         self.seconds = seconds
+        # The graph whose clock counts, and whose handlers are timed.
+        self._home = home
         self.is_spent = False
         """Whether it has run out while something of the turn was still at work."""
         self.is_settled = False
-        self._until = inf
+        self._until = home.loop.now() + seconds
         self._spent: dict[str, float] = {}
         # How many handlers of an extension are at work on it, and since when there are any.
         self._at_work: dict[str, tuple[int, float]] = {}
@@ -50,16 +52,17 @@ class Budget:
     @property
     def left(self) -> float:
         """Seconds until it is spent; never less than 0."""
-        return max(0.0, self._until - trio.current_time())
+        return max(0.0, self._until - self._now())
 
     def spent(self) -> dict[str, float]:
         """By extension, the seconds in which any handler of the turn was at work; the most first.
 
-        What a handler waits for counts as well, so somebody that waits for a slow one is in it, too.
+        Of the graph in which the turn was opened.  What a handler waits for counts as well, so
+        somebody that waits for a slow one is in it, too.
         """
-        now = trio.current_time()
+        now = self._now()
         found = dict(self._spent)
-        for name, (_, since) in self._at_work.items():
+        for name, (_, since) in tuple(self._at_work.items()):
             found[name] = found.get(name, 0.0) + now - since
         return dict(sorted(found.items(), key=lambda each: -each[1]))
 
@@ -70,14 +73,18 @@ class Budget:
         """
         self.is_settled = True
 
-    def begin(self) -> None:
-        """The time runs from now on."""
-        self._until = trio.current_time() + self.seconds
+    def is_of(self, engine: EngineCore) -> bool:
+        """Whether it was opened there."""
+        return self._home is engine
+
+    def _now(self) -> float:
+        # May be asked from another loop, which has another clock.
+        return self._home.loop.now()
 
     async def clocked(self, handler: Awaitable[object], name: str) -> None:
         """Run a handler of the extension `name`, and count its time."""
         number, since = self._at_work.get(name, (0, 0.0))
-        self._at_work[name] = (number + 1, since if number else trio.current_time())
+        self._at_work[name] = (number + 1, since if number else self._now())
         try:
             await handler
         finally:
@@ -85,7 +92,7 @@ class Budget:
             if number > 1:
                 self._at_work[name] = (number - 1, since)
             else:
-                took = trio.current_time() - since
+                took = self._now() - since
                 self._spent[name] = self._spent.get(name, 0.0) + took
 
 
@@ -101,21 +108,22 @@ def open_turn(engine: EngineCore, seconds: float | None) -> Turn:
     """A new turn, with a budget if `seconds` says so. Raises `InvalidArgument`."""
     turn = engine.turns.new()
     if seconds is not None:
-        begin_budget(engine, turn, budget_for(turn, seconds))
+        watch_budget(engine, turn, budget_for(engine, turn, seconds))
     return turn
 
 
-def budget_for(turn: Turn, seconds: float) -> Budget:
-    """Give `turn` a budget, which doesn't run yet. Raises `InvalidArgument`."""
+def budget_for(engine: EngineCore, turn: Turn, seconds: float) -> Budget:
+    """Give `turn` a budget, which runs from now on. Raises `InvalidArgument`."""
     if not 0 < seconds < inf:
         raise InvalidArgument(f"a turn's budget is a number of seconds above 0, not {seconds!r}")
-    turn.budget = budget = Budget(seconds)
+    turn.budget = budget = Budget(seconds, engine)
     return budget
 
 
-def begin_budget(engine: EngineCore, turn: Turn, budget: Budget) -> None:
-    """Let the time of `turn` run, in the loop of its graph."""
-    budget.begin()
+def watch_budget(engine: EngineCore, turn: Turn, budget: Budget) -> None:
+    """Notice when it is spent, and who spends it. Called in the loop of the graph."""
+    if engine.closing:
+        return
     if not engine.measures:
         engine.measures = True
         for instance in engine.instances.values():
@@ -134,6 +142,8 @@ def _start_clocked(starter: Starter, target: Any, env: Any, msg: Any) -> Any:
     turn = msg._turn
     if coro is None or not turn or turn.budget is None:
         return coro
+    if not turn.budget.is_of(env._instance.engine):
+        return coro  # two graphs may have extensions of the same name, and other clocks
     return turn.budget.clocked(coro, target.name)
 
 
@@ -141,7 +151,7 @@ def _start_clocked(starter: Starter, target: Any, env: Any, msg: Any) -> Any:
 
 
 async def _watch(engine: EngineCore, known: Callable[[], Turn | None], budget: Budget) -> None:
-    await trio.sleep(budget.seconds)
+    await trio.sleep(budget.left)
     turn = known()
     if turn is None or turn.is_cancelled or budget.is_settled or engine.closing:
         return
@@ -172,4 +182,4 @@ async def _tell(engine: EngineCore, instance: Instance, turn: Turn) -> None:
     await ask_one(engine, instance, "on_turn_budget", partial(hook, instance.env, turn))
 
 
-__all__ = ["SPENT", "Budget", "begin_budget", "budget_for", "clocked_table", "open_turn"]
+__all__ = ["SPENT", "Budget", "budget_for", "clocked_table", "open_turn", "watch_budget"]

@@ -43,6 +43,8 @@ class Call:
 
     def deliver(self, result: CmdResult, completed: bool) -> None:
         """Take one result."""
+        if self._completed:
+            return  # nobody wants it any more, though the task may still seem to wait
         self._results.append(result)
         if completed:
             self._completed = True

@@ -34,6 +34,7 @@ from .instance import Instance
 from .lanes import Group
 from .lifecycle import Life
 from .metadata import Metadata
+from .overruns import Overruns
 from .passing import Home, PassedOn
 from .paths import Expiry
 from .report import ShutdownReport, report_of

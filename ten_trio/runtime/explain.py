@@ -67,6 +67,7 @@ class _Look:
         self._now = now
         self._of: dict[trio.lowlevel.Task, _Activity] = {}
         self._engines: dict[EngineCore, None] = {}
+        self._handling: dict[InPath, _Activity] = {}
         # What each activity waits for: the wait, and whom that in turn depends on.
         self._edges: dict[_Activity, list[tuple[Wait, tuple[_Activity, ...]]]] = {}
         self._held: list[Wait] = []
@@ -127,7 +128,10 @@ class _Look:
                 self._add(_Activity(name, f"task {task.name}", None, task, None, engine))
             for worker, msg in tuple(instance.workers.items()):
                 doing = f"handler of {_title(msg)}"
-                self._add(_Activity(name, doing, "handler", worker.task, worker.since, engine))
+                handler = _Activity(name, doing, "handler", worker.task, worker.since, engine)
+                self._add(handler)
+                if isinstance(msg._path, InPath):
+                    self._handling[msg._path] = handler
 
     def _add(self, activity: _Activity) -> None:
         self._of[activity.task] = activity
@@ -218,9 +222,9 @@ class _Look:
         return self._executor(owner, inner, name, depth)
 
     def _executor(self, owner: Instance, path: InPath, name: str, depth: int) -> _Toward:
-        for worker, msg in owner.workers.items():
-            if getattr(msg, "_path", None) is path:
-                return _Toward(name, "", (self._of[worker.task],))
+        handler = self._handling.get(path)
+        if handler is not None:
+            return _Toward(name, "", (handler,))
         if path.relays:
             return self._sent_on(path.relays, name, depth)
         if path.started:
@@ -249,9 +253,10 @@ class _Look:
         if not isinstance(owner, Instance):
             return None
         self._enter(owner.engine)
-        for worker, msg in owner.workers.items():
-            if line.serial and line.waiting and msg._line is line:
-                return self._of[worker.task]
+        if line.serial and line.waiting:
+            for worker, msg in owner.workers.items():
+                if msg._line is line:
+                    return self._of[worker.task]
         task = owner.life.task
         if task is not None and line.lane is not None and line.put == owner.held.append:
             return self._of.get(task)
@@ -259,16 +264,19 @@ class _Look:
 
     def _rooms(self, engine: EngineCore) -> None:
         """Those who wait for room."""
-        lines = [instance.data_line for instance in engine.instances.values()]
-        for line in (*lines, *engine.boundary.lines()):
+        for line in _waited_at(engine):
             for task, since in tuple((line.waiters or {}).items()):
                 activity = self._activity(task, "outside", engine)
-                holder = self._holder(line)
+                receiver = line.waited_for
+                holder = self._holder(receiver)
                 why = f"{line.count} are queued there"
+                if line is not receiver:
+                    why += f" of {line.name}"
                 if holder is not None:
                     why += f", held up by {holder.doing}"
                 by = () if holder is None else (holder,)
-                name = self._name(line.owner) if isinstance(line.owner, Instance) else line.name
+                owner = receiver.owner
+                name = self._name(owner) if isinstance(owner, Instance) else line.name
                 self._note(activity, by, kind="room", since=since, task=task, on=name, why=why)
 
     def _queues(self, engine: EngineCore) -> None:
@@ -325,6 +333,15 @@ class _Look:
         for wait, by in self._edges.get(activity, ()):
             for after in by:
                 yield wait, after
+
+
+def _waited_at(engine: EngineCore) -> Iterator[Line]:
+    """Wherever somebody may wait for room in a graph."""
+    for instance in engine.instances.values():
+        yield instance.data_line
+        if instance.data_line.passage is not None:
+            yield from instance.data_line.passage.gates
+    yield from engine.boundary.lines()
 
 
 def _title(msg: Msg) -> str:

@@ -7,6 +7,7 @@ be dropped stays where it is, and is handed to a line without handlers.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from math import inf
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import trio
 
-from ..graphs.flow import COALESCE, DROP_NEWEST, DROP_OLDEST, ERROR
+from ..graphs.flow import COALESCE, DROP_NEWEST, DROP_OLDEST, ERROR, can_lag, lag_problem
 from ..messages import AudioFrame, Data, VideoFrame
 from .lines import NOTHING_DROPPED, Line
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from .instance import Instance
     from .limits import Limits
     from .lines import Starter
+    from .paths import InPath
+
+logger = logging.getLogger("ten_trio.runtime")
 
 TOO_OLD: Final = "too old"
 OVERFLOW: Final = "overflow"
@@ -68,6 +72,8 @@ class Flows:
             return line
         key = (edge.source_app, edge.source, edge.kind, edge.name, edge.dest_app, edge.dest)
         gate = self._gates.get(key)
+        if can_lag(edge) and (gate is None or edge.flow != gate.policy):
+            logger.warning("%s: %s", self._engine.loc, lag_problem(edge))
         if gate is None or gate.line is not line:
             if line.passage is None:
                 line.passage = Passage(line)
@@ -78,12 +84,14 @@ class Flows:
 
     def settle(self) -> None:
         """The edges have been compiled: every receiver gets the room that they bring along."""
-        for line in {gate.line: None for gate in self._gates.values()}:
-            limits = self._engine.limits
-            room = sum(gate.capacity for gate in self._open if gate.line is line)
-            line.cap = limits.queue + room
-            line.low = limits.queue // 2 + room
-            line.hard = limits.hard_queue + room
+        limits = self._engine.limits
+        room = {gate.line: 0 for gate in self._gates.values()}
+        for gate in self._open:
+            room[gate.line] += gate.capacity
+        for line, more in room.items():
+            line.cap = limits.queue + more
+            line.low = limits.queue // 2 + more
+            line.hard = limits.hard_queue + more
 
     def reports(self) -> dict[str, FlowReport]:
         """What each edge with a policy has come to, in the order in which they were made."""
@@ -112,6 +120,8 @@ class Passage:
         dead.table = dict.fromkeys((Data, AudioFrame, VideoFrame), _nothing)
         dead.put = self._bury
         self._sweep_at = _SWEEP_AFTER
+        # By how much the marks of commands were moved: see `_renumber`.
+        self._moved: dict[InPath, int] = {}
         line.table = self.table(line.table)
 
     def _bury(self, _: object) -> None:
@@ -129,11 +139,13 @@ class Passage:
             gate.count_drop(TOO_OLD)
             self.line.drop(TOO_OLD)
             return None
+        # Before it is called: what it raises is the failure of a handler that has started.
+        gate.handled += 1
+        refused = self.line.dropped.get(SCHEMA, 0)
         coro = starter(target, env, msg)
-        if coro is None and self._instance.schemas is not None:
+        if coro is None and self.line.dropped.get(SCHEMA, 0) > refused:
+            gate.handled -= 1
             gate.count_drop(SCHEMA)
-        else:
-            gate.handled += 1
         return coro
 
     @property
@@ -162,19 +174,34 @@ class Passage:
         gate.leave(msg)
         gate.count_drop(cause)
         line.drop(cause)
+        self._renumber(ordinal)
         line.count -= 1
         line.popped += 1
-        # What `discard_queued(sent_before=cmd)` may drop is told by numbers: the one that is
-        # missing now came after these commands.
-        for path in self._instance.in_paths.values():
-            if path.mark < ordinal:
-                path.mark += 1
         if line.waiters is not None and line.count <= line.low:
             line.release()
         msg._line, msg._turn = self.dead, None
         self.dead.count += 1
         if self.dead.count >= self._sweep_at:
             self._sweep()
+
+    def _renumber(self, ordinal: int) -> None:
+        """Let the commands that came before a message not count it as one that was sent before them.
+
+        What `discard_queued(sent_before=cmd)` may drop is told by numbers, which hold as long as a
+        queue only loses what is in front.
+        """
+        moved: dict[InPath, int] = {}
+        popped = self.line.popped
+        for path in self._instance.in_paths.values():
+            # If nothing waits any more that was sent before it, the number doesn't matter.
+            if path.mark > popped:
+                by = self._moved.get(path, 0)
+                if path.mark - by < ordinal:
+                    path.mark += 1
+                    by += 1
+                if by:
+                    moved[path] = by
+        self._moved = moved
 
     def _sweep(self) -> None:
         """Clear away what was dropped: before a handler that waits, nothing drains the lane."""
@@ -219,11 +246,11 @@ class Gate(Line):
         "_limits",
         "_on_full",
         "_passage",
-        "_policy",
         "capacity",
         "handled",
         "line",
         "max_age",
+        "policy",
         "queued",
         "sent",
     )
@@ -232,26 +259,31 @@ class Gate(Line):
         owner: Any = self
         super().__init__(name, owner, None, serial=False, inline=True, cap=0, hard=0)
         self._passage = passage
-        self._policy: FlowPolicy | None = None
+        self.policy: FlowPolicy | None = None
+        self._key: str | None = None
         self.line = passage.line
         self.put = self._put
         self.queued: dict[Msg, _Entry] = {}
         self._latest: dict[Any, Msg] = {}
         # What the edge has come to with a receiver of the same name that was there before.
-        self.sent = 0 if before is None else before.sent - before.count
-        self.handled = 0 if before is None else before.handled
+        self.sent: int = 0 if before is None else before.sent - before.count
+        self.handled: int = 0 if before is None else before.handled
         self.dropped = NOTHING_DROPPED if before is None else before.dropped
         passage.gates.append(self)
 
     def use(self, policy: FlowPolicy, limits: Limits) -> None:
         """Let `policy` hold from now on."""
-        if policy == self._policy:
+        if policy == self.policy:
             return
-        self._policy = policy
+        self.policy = policy
         self._on_full = on_full = policy.on_full
         self.capacity = capacity = policy.capacity or limits.queue
         self.max_age = inf if policy.max_age_ms is None else policy.max_age_ms / 1_000
-        self._key = policy.key if on_full == COALESCE else None
+        key = policy.key if on_full == COALESCE else None
+        if key != self._key:
+            # What waits was told apart by another one.
+            self._latest.clear()
+            self._key = key
         self._limits = limits
         self.low = capacity // 2
         if on_full in (DROP_OLDEST, COALESCE):
@@ -282,7 +314,7 @@ class Gate(Line):
         if self._drop_old():
             return True
         if self._on_full in (DROP_NEWEST, ERROR):
-            self.drop(self._on_full)  # type: ignore[arg-type]
+            self.drop(self._on_full)
             return False
         if self._limits.overflow == "drop_oldest" and self.queued:
             self._passage.kill(next(iter(self.queued)), OVERFLOW)
@@ -333,7 +365,7 @@ class Gate(Line):
         try:
             hash(value)
         except TypeError:
-            return repr(value)
+            return _Unhashable, repr(value)
         return value
 
     def drop(self, cause: str, number: int = 1) -> None:
@@ -362,6 +394,10 @@ class Gate(Line):
     def waited_for(self) -> Line:
         """The receiver's: it is its handlers that make room."""
         return self.line
+
+
+class _Unhashable:
+    """Keeps apart from plain texts what has to be written out to be compared."""
 
 
 def _nothing(target: object, env: object, msg: object) -> None:

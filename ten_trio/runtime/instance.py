@@ -419,7 +419,10 @@ class Instance(Endpoint):
 
     def handler_failed(self, msg: Msg, error: BaseException) -> BaseException | None:
         """Answer the command, apply the error policy; what is left has to go on rising."""
-        rising, failure = split(error, closing=self.closed or self.engine.closing)
+        path = msg._path
+        overdue = isinstance(path, InPath) and not path.time_left
+        closing = self.closed or self.engine.closing
+        rising, failure = split(error, closing=closing, overdue=overdue)
         if failure is not None:
             blame(failure, f"while {self.name!r} handled {msg!r}", self.engine)
             self.handler_raised(msg, failure)

@@ -244,16 +244,18 @@ class Life:
     async def _serve_within(self, lifespan: Lifespan) -> None:
         """From `on_init` to `on_stop`, inside the extension's lifespan."""
         with self._supervised("lifespan"):
+            entered = False
             async with AsyncExitStack() as stack:
-                if await self._begin(
+                entered = await self._begin(
                     "lifespan", lambda env: stack.enter_async_context(lifespan(env))
-                ):
+                )
+                if entered:
                     if await self._open():
                         await self.stop_wanted.wait()
                     await self._stop()
                     self.stage = "lifespan"
                     self.since = trio.current_time()
-            if not self._stop_begun and not self.failed:
+            if entered and not self._stop_begun and not self.failed:
                 # What the lifespan had opened was cancelled, and it has swallowed that.
                 raise TenError(f"{self.instance.name}: its lifespan ended before on_stop")
 
@@ -376,12 +378,14 @@ _DEFAULTS = frozenset(
 _MACHINERY = tuple(
     os.path.dirname(file) + os.sep for file in (trio.__file__, os.path.dirname(__file__))
 )
+_LIBRARY = os.path.dirname(os.__file__) + os.sep
+_INSTALLED = ("site-packages" + os.sep, "dist-packages" + os.sep)
 
 
 def slow_line(frames: Iterable[tuple[FrameType, int]], *, anywhere: bool = True) -> str:
     """The line of user code at which a suspended task is, `file:line in function`.
 
-    If all of its frames are Trio's or ours, that of the innermost, or (not `anywhere`) nothing.
+    If it has no such frame, that of the innermost, or (not `anywhere`) nothing.
     """
     at = last = ""
     for frame, line in frames:
@@ -393,5 +397,8 @@ def slow_line(frames: Iterable[tuple[FrameType, int]], *, anywhere: bool = True)
 
 
 def is_machinery(frame: FrameType) -> bool:
-    """Whether a frame is Trio's or ours."""
-    return frame.f_code.co_filename.startswith(_MACHINERY)
+    """Whether a frame is Trio's, ours, or of Python's own library: not what somebody has to mend."""
+    file = frame.f_code.co_filename
+    if file.startswith(_MACHINERY):
+        return True
+    return file.startswith(_LIBRARY) and not file.removeprefix(_LIBRARY).startswith(_INSTALLED)

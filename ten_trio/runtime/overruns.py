@@ -6,9 +6,11 @@ import logging
 from math import inf
 from typing import TYPE_CHECKING, Final
 
+from ..graphs import GRAPH_PROXY
 from .explain import explain
 
 if TYPE_CHECKING:
+    from ..messages import Loc
     from .engine import EngineCore
     from .paths import OutPath
 
@@ -39,11 +41,17 @@ class Overruns:
         self._told = now
         missed, self._untold = self._untold, 0
         since = f" ({missed} others since the last time)" if missed else ""
-        what = f"the deadline of command {path.cmd_name!r} from {path.owner.name} has passed{since}"
+        who = _who(path.owner.loc)
+        what = f"the deadline of command {path.cmd_name!r} from {who} has passed{since}"
         try:
-            engine.start_soon(_log, f"graph {engine.title}: {what}: {explain(engine)}")
+            engine.start_soon(_log, f"{what}: {explain(engine)}")
         except Exception:
             logger.exception("graph %s can't be explained", engine.title)
+
+
+def _who(loc: Loc) -> str:
+    name = loc.extension_name or loc.app_uri or "outside"
+    return "the host" if name == GRAPH_PROXY else name
 
 
 async def _log(text: str) -> None:

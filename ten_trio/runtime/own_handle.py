@@ -12,7 +12,7 @@ import trio
 
 from ..errors import EngineClosed, TenError, WrongThread
 from ..messages import Cmd, Msg, StatusCode
-from .budgets import begin_budget, budget_for
+from .budgets import budget_for, watch_budget
 from .calls import Call, HandlerSink, ResultHandler
 from .current import NOTHING
 from .deadlines import deadline_here
@@ -225,8 +225,8 @@ class OwnLoopEngine(Engine):
         self._check_thread()
         turn = self._core.turns.new()
         if budget is not None:
-            allot = budget_for(turn, budget)
-            self._link.loop.post(begin_budget, self._core, turn, allot)
+            allotted = budget_for(self._core, turn, budget)
+            self._link.loop.post(watch_budget, self._core, turn, allotted)
         return turn
 
     async def explain(self) -> Explanation:

@@ -40,7 +40,6 @@ class Sink(Protocol):
 class Endpoint(Protocol):
     """Whatever sends commands and receives results: an extension, the host, another graph."""
 
-    name: str
     loc: Loc
     out_paths: dict[int, OutPath]
     expiry: Expiry

@@ -28,6 +28,7 @@ _HANDLING = {code.__code__ for code in (Worker._drain, Worker._start_apart, Work
 _LIVING = Life._stage.__code__
 _ASKING = ask_one.__code__
 _STACK = 6
+_BLOCKS = 99
 
 
 @attrs.frozen
@@ -134,11 +135,14 @@ class Watchdog:
         )
 
     def _count(self, seen: Culprit, seconds: float) -> None:
-        known = self.blocks.pop((seen.who, seen.doing), None)
+        key = (seen.who, seen.doing)
+        known = self.blocks.get(key)
         longest = seconds if known is None else max(seconds, known.seconds)
+        others = [each for each in self.blocks.items() if each[0] != key]
+        # A new one, since others may be reading this in another thread.
         self.blocks = {
-            **dict([*self.blocks.items()][-99:]),
-            (seen.who, seen.doing): Block(
+            **dict(others[-_BLOCKS:]),
+            key: Block(
                 who=seen.who,
                 doing=seen.doing,
                 at=seen.at,

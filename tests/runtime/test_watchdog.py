@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,37 +11,48 @@ import trio
 
 import ten_trio as ten
 from ten_trio import Cmd
+from ten_trio.runtime import watchdog
 from tests.runtime.acting import acting, answer
 
-pytestmark = [pytest.mark.trio, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
 def dogs() -> list[threading.Thread]:
     return [each for each in threading.enumerate() if each.name == "ten_trio watchdog"]
 
 
-class Told(threading.Event):
-    """Set by the log record that tells of a block: that ends the block, so that no test guesses."""
+def event_after(monkeypatch: pytest.MonkeyPatch, name: str) -> threading.Event:
+    """Set each time that a watchdog has done that: no test has to guess when."""
+    event = threading.Event()
+    done: Callable[..., None] = getattr(watchdog.Watchdog, name)
 
-
-@pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> Told:
-    from ten_trio.runtime import watchdog  # noqa: PLC0415 - only what is patched
-
-    event = Told()
-    tell = watchdog.Watchdog._tell
-
-    def tell_and_set(self: Any, *args: Any) -> None:
-        tell(self, *args)
+    def do_and_set(self: watchdog.Watchdog, *args: Any) -> None:
+        done(self, *args)
         event.set()
 
-    monkeypatch.setattr(watchdog.Watchdog, "_tell", tell_and_set)
+    monkeypatch.setattr(watchdog.Watchdog, name, do_and_set)
     return event
 
 
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """It is in the log."""
+    return event_after(monkeypatch, "_tell")
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """It is over, and among the blocks that `explain` tells of."""
+    return event_after(monkeypatch, "_count")
+
+
+@pytest.mark.trio
 @pytest.mark.parametrize("own_loop", [False, True])
 async def test_the_handler_that_blocks_the_loop_is_named(
-    own_loop: bool, told: Told, caplog: pytest.LogCaptureFixture
+    own_loop: bool,
+    told: threading.Event,
+    counted: threading.Event,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def block(env: ten.TenEnv, cmd: Cmd) -> None:
         assert told.wait(10)
@@ -55,9 +67,8 @@ async def test_the_handler_that_blocks_the_loop_is_named(
             assert len(dogs()) == 1 + own_loop
             await engine.send_cmd(Cmd("quick", dest="quick"))
             await engine.send_cmd(Cmd("go", dest="asr"))
-            with trio.fail_after(5):
-                while not (blocks := (await engine.explain()).blocks):
-                    await trio.sleep(0.01)
+            assert await trio.to_thread.run_sync(counted.wait, 10)
+            blocks = (await engine.explain()).blocks
         assert len(dogs()) == 1
     assert not dogs()
     (block_,) = blocks
@@ -69,8 +80,9 @@ async def test_the_handler_that_blocks_the_loop_is_named(
     assert "test_watchdog.py" in record
 
 
+@pytest.mark.trio
 async def test_a_stage_that_blocks_while_the_app_closes_is_named(
-    told: Told, caplog: pytest.LogCaptureFixture
+    told: threading.Event, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def stop(env: ten.TenEnv) -> None:
         assert told.wait(10)
@@ -83,11 +95,13 @@ async def test_a_stage_that_blocks_while_the_app_closes_is_named(
     assert "by rtc (on_stop)" in caplog.text
 
 
+@pytest.mark.trio
 async def test_without_one_there_is_no_thread() -> None:
     async with ten.open_app():
         assert not dogs()
 
 
+@pytest.mark.trio
 async def test_it_ends_though_the_block_fails() -> None:
     with pytest.raises(KeyError):
         async with ten.open_app(limits=ten.Limits(watchdog=0.05)):

@@ -9,7 +9,7 @@ client sends is the JSON text in `graph_json`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...errors import GraphError, InvalidJson, PropertyRangeError, PropertyTypeError
@@ -87,6 +87,42 @@ def exposed(msg: StartGraph) -> list[dict[str, Any]]:
         entries: list[dict[str, Any]] = write_graph(msg.graph).get("exposed_messages", [])
         return entries
     return []
+
+
+def policies(written: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the flow policies of a graph's edges, which `to_wire` leaves out.
+
+    They are said between two of us only: it is the receiver's app that keeps to them.
+    """
+    return [
+        {"edge": edge, "flow": dest["flow"]} for edge, dest in _edges(written) if "flow" in dest
+    ]
+
+
+def add_policies(written: dict[str, Any], said: object) -> None:
+    """Give the edges of a graph the policies that a peer has said. What makes no sense is left out."""
+    known = {}
+    for entry in said if isinstance(said, list) else ():
+        if isinstance(entry, Mapping) and isinstance(edge := entry.get("edge"), list):
+            known[tuple(map(str, edge))] = entry.get("flow")
+    for edge, dest in _edges(written):
+        policy = known.get(tuple(edge))
+        if isinstance(policy, Mapping):
+            dest["flow"] = dict(policy)
+
+
+def _edges(written: Mapping[str, Any]) -> Iterator[tuple[list[str], dict[str, Any]]]:
+    """Yield what names an edge, and its destination."""
+    for section in written.get("connections", ()):
+        for kind in KINDS:
+            for flow in section.get(kind, ()):
+                for dest in flow.get("dest", ()):
+                    source, end = _place_of(section), _place_of(dest)
+                    yield [*source, kind, flow.get("name") or "", *end], dest
+
+
+def _place_of(place: Mapping[str, Any]) -> list[str]:
+    return [place.get("app") or "", place.get("extension") or ""]
 
 
 def json_text(written: Mapping[str, Any]) -> str:

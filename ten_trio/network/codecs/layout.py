@@ -7,6 +7,7 @@ and results go on with the id of the command and the `seq_id`; what comes then i
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from enum import IntEnum
 from math import inf
 from operator import attrgetter
@@ -47,9 +48,11 @@ def turn_id(msg: Msg) -> str:
 def seconds(value: object) -> float:
     """How much time a command has left, as the other end says. Raises `InvalidType`."""
     if value.__class__ is float or value.__class__ is int:
-        number = float(value)
-        if number < inf:
-            return max(0.0, number)
+        # An integer of JSON's may be larger than any float.
+        with suppress(OverflowError):
+            number = float(value)
+            if number < inf:
+                return max(0.0, number)
     raise InvalidType(f"a time is a number of seconds, not {value!r:.40}")
 
 

@@ -51,7 +51,7 @@ class WebSocketWire(OpenWire):
         self._gone: Gone | None = None
         # Bounded by `_pump`, which stops the bytes: a full queue would stop the pings as well.
         self._put, self._take = trio.open_memory_channel[bytes | str](inf)
-        self._unread = 0
+        self._unread = self._waiting = 0
 
     # Opening and living -------------------------------------------------------------------------
 
@@ -179,6 +179,7 @@ class WebSocketWire(OpenWire):
                 if self._closed:
                     continue  # nobody will receive it; but the end has to be read
                 self._unread += len(piece)
+                self._waiting += 1
                 self._put.send_nowait(piece)
                 if self._is_full() and not self._closing.is_set():
                     self._carrier.hold()
@@ -190,8 +191,7 @@ class WebSocketWire(OpenWire):
             scope.cancel("the WebSocket connection has ended")
 
     def _is_full(self) -> bool:
-        waiting = self._put.statistics().current_buffer_used
-        return self._unread >= UNREAD_BYTES or waiting >= UNREAD_PIECES
+        return self._unread >= UNREAD_BYTES or self._waiting >= UNREAD_PIECES
 
     # Receiving and sending -----------------------------------------------------------------------
 
@@ -205,6 +205,7 @@ class WebSocketWire(OpenWire):
                 return b""
             raise trio.BrokenResourceError(str(self._gone or Gone(LOST))) from None
         self._unread -= len(piece)
+        self._waiting -= 1
         if not self._is_full():
             self._carrier.release()
         return piece
