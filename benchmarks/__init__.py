@@ -23,6 +23,9 @@ BUDGETS: Final[dict[str, float]] = {
     # x the same without a turn, and x H.
     "turn/hop": 1.1,
     "turn/cancel": 100,
+    # x the same without a flow policy.
+    "flow/wait": 1.5,
+    "flow/drop": 1.75,
     # x a bare nursery with as many tasks and channels.
     "start-stop": 6.0,
     # x msgpack alone, on a list of the same values.

@@ -23,10 +23,22 @@ from rich.table import Table
 
 import ten_trio as ten
 
-from . import codec, commands, floor, graphs, guarantees, harness, hop, messages, network, turns
+from . import (
+    codec,
+    commands,
+    floor,
+    flow,
+    graphs,
+    guarantees,
+    harness,
+    hop,
+    messages,
+    network,
+    turns,
+)
 
 CASES = [*floor.CASES, *hop.CASES, *commands.CASES, *graphs.CASES, *messages.CASES, *codec.CASES]
-CASES += [*turns.CASES, *network.CASES]
+CASES += [*turns.CASES, *flow.CASES, *network.CASES]
 GUARANTEES = "guarantees"
 
 

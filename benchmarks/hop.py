@@ -92,8 +92,12 @@ async def ring(
     groups: int = 1,
     laps: int = 600,
     turns: bool = False,
+    flow: ten.FlowPolicy | None = None,
 ) -> float:
-    """Seconds per hop in a ring of `size` extensions; with `turns` all messages belong to one."""
+    """Seconds per hop in a ring of `size` extensions; with `turns` all messages belong to one.
+
+    `flow`: the policy of every edge.
+    """
     counted = run.times(laps)
     state = Laps(run, counted, in_flight)
     graph = ten.Graph()
@@ -101,7 +105,7 @@ async def ring(
     for i in range(1, size):
         graph.node(f"e{i}", relay, group=f"g{i % groups}")
     for i in range(size):
-        graph.connect(f"e{i}", f"e{(i + 1) % size}", data="x")
+        graph.connect(f"e{i}", f"e{(i + 1) % size}", data="x", flow=flow)
     graph.expose("data_in", "x", "e1")
     async with run.app.open_graph(graph) as engine:
         turn = engine.new_turn() if turns else None

@@ -1,7 +1,6 @@
 """Graphs under random definitions: saving and loading, flattening, and route changes.
 
-The strategies are in this module: graphs as JSON, valid by construction except where a test wants
-rubbish.
+Graphs are valid by construction, except where a test wants rubbish.
 """
 
 from __future__ import annotations
@@ -21,78 +20,18 @@ from ten_trio.graphs import (
     Edge,
     Graph,
     RouteManager,
-    Rule,
     check,
     flatten,
     to_mermaid,
 )
 from ten_trio.messages import Data
-
-names = st.sampled_from(["a", "b", "c", "rtc", "asr", "main_control"])
-messages = st.sampled_from(["m", "n", "flush", "pcm"])
-scalars = st.one_of(st.booleans(), st.integers(-9, 9), st.text(max_size=5))
-properties = st.dictionaries(
-    st.text(max_size=5),
-    st.recursive(scalars, lambda inner: st.lists(inner, max_size=3)),
-    max_size=3,
+from ten_trio.testing.strategies import (
+    conversions,
+    graphs,
+    node_names as names,
+    scalars,
+    small_properties as properties,
 )
-
-
-@st.composite
-def rules(draw: st.DrawFn) -> Rule:
-    path = draw(st.sampled_from(["p", "p.q", "r[1]", "ten.name"]))
-    if path == "ten.name" or draw(st.booleans()):
-        return Rule.fixed(path, draw(st.text(max_size=3) if path == "ten.name" else scalars))
-    return Rule.copied(path, draw(st.sampled_from(["p", "q.x", "list[0]"])))
-
-
-def conversions(kind: str) -> st.SearchStrategy[Conversion]:
-    plain = st.builds(Conversion, st.lists(rules(), min_size=1, max_size=3), st.booleans())
-    result = st.none() | plain if kind == "cmd" else st.none()
-    return st.builds(
-        lambda made, back: Conversion(made.rules, made.keep_original, back), plain, result
-    )
-
-
-@st.composite
-def graphs(draw: st.DrawFn, depth: int = 2) -> Graph:
-    """A graph without problems, with subgraphs down to `depth`."""
-    graph = Graph()
-    extensions = draw(st.lists(names, min_size=1, max_size=4, unique=True))
-    for name in extensions:
-        graph.node(
-            name,
-            draw(st.sampled_from(["addon_x", "addon_y"])),
-            group=draw(st.sampled_from(["", "g"])),
-            property=draw(properties),
-        )
-    places: list[str] = list(extensions)
-    if depth and draw(st.booleans()):
-        inner = draw(graphs(depth - 1))
-        for kind in KINDS:
-            for direction in ("in", "out"):
-                for message in ("m", "n", "flush", "pcm"):
-                    inner.expose(f"{kind}_{direction}", message, inner.nodes[0].name)
-        places.append(graph.subgraph("sub", inner))
-        places.append(f"sub:{inner.nodes[0].name}")
-    if draw(st.booleans()):
-        places.append(graph.selector("everything", type=""))
-    used: set[tuple[str, ...]] = set()
-    for _ in range(draw(st.integers(0, 6))):
-        kind = draw(st.sampled_from(KINDS))
-        source, dest = draw(st.sampled_from(places)), draw(st.sampled_from(places))
-        name = draw(messages)
-        # A message that reaches one node over two ways may be converted on neither. (What the
-        # graph around this one adds goes from its first extension to that itself.)
-        plain = source in extensions and dest in extensions and "everything" not in places
-        alone = plain and source != dest
-        key = (kind, source, dest, name)
-        convert = draw(st.none() | conversions(kind)) if alone and key not in used else None
-        if key in used:
-            continue
-        used.add(key)
-        graph.connect(source, dest, convert=convert, **{kind: name})
-    return graph
 
 
 @given(graphs())

@@ -14,31 +14,14 @@ from ten_trio.errors import TenError
 from ten_trio.messages import INVALID, AudioFrame, Cmd, Data, Loc, Msg, VideoFrame
 from ten_trio.messages.paths import delete_at, get_at, parse, set_at, to_text
 from ten_trio.messages.values import freeze, freeze_items, from_json, merge, to_json, type_of
+from ten_trio.testing.strategies import atoms, names, values
 
 NAMES = st.text(st.characters(exclude_characters=".[]", codec="utf-8"), min_size=1, max_size=6)
 FEW_NAMES = st.sampled_from(["a", "b", "c d", "é"])
-INTEGERS = st.integers(-(2**63), 2**64 - 1)
-JSON_ATOMS = (
-    st.none()
-    | st.booleans()
-    | INTEGERS
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=5)
-)
-
-
-def trees(atoms: st.SearchStrategy[Any], names: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
-    return st.recursive(
-        atoms,
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
-        max_leaves=8,
-    )
-
-
-VALUES = trees(JSON_ATOMS | st.binary(max_size=4), FEW_NAMES)
+VALUES = values(atoms() | st.binary(max_size=4), FEW_NAMES)
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=6)
-JSON_VALUES = trees(JSON_ATOMS, TEXTS)
-PROPERTY_NAMES = NAMES.filter(lambda name: not name.startswith("ten"))
+JSON_VALUES = values(keys=TEXTS)
+PROPERTY_NAMES = names()
 PROPERTIES = st.dictionaries(PROPERTY_NAMES, JSON_VALUES, max_size=4)
 PATHS = st.builds(
     lambda first, rest: (first, *rest),

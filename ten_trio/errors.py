@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from .display import Displayed
+
 if TYPE_CHECKING:
     from .messages import CmdResult
 
@@ -67,7 +69,7 @@ class ErrorCode(IntEnum):
     VALUE_NOT_FOUND = 100_000
 
 
-class TenError(Exception):
+class TenError(Exception, Displayed):
     """The base of all errors of this package. `str()` is the message, `code` says what kind it is.
 
     A class has a code of its own; `code=` overrides it for one error.

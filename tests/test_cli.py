@@ -132,9 +132,10 @@ def test_check_takes_the_originals_voice_assistant(tmp_path: Path) -> None:
     file = write(tmp_path / "property.json", VOICE_ASSISTANT)
     result = invoke("check", file)
     assert result.exit_code == 0, result.output
-    assert result.output.count("warning") == 6
+    assert result.output.count("warning") == 8
     assert 'unknown addon "some_rtc"' in result.output
-    assert "no errors, 5 warnings. voice_assistant (5 nodes, 2 connections)." in result.output
+    assert "can build up delay" in " ".join(result.output.split())
+    assert "no errors, 7 warnings. voice_assistant (5 nodes, 2 connections)." in result.output
 
 
 def test_unknown_addons_are_errors_in_an_app_folder(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""The command line: `ten-trio run`, `call`, `stop`, `why`, `check`, `draw`, `version`; also `python -m ten_trio`."""
+"""The command line: `ten-trio run`, `call`, `stop`, `why`, `top`, `tap`, `check`, `fuzz`, `draw` and `version`.
+
+Also as `python -m ten_trio`.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +29,15 @@ from ..errors import (
 from ..graphs import AppProperty, Graph, flatten, load_app_property, to_mermaid, to_svg
 from ..network import Address
 from ..runtime.addons import AppAddons
+from ..runtime.tap import KINDS
 from .calling import Request, call as call_app, read_property, stop as stop_app
+from .conformance import serve as serve_conformance
 from .documents import Document, read_document
 from .explaining import Form, why as explain_app
+from .fuzzing import fuzz
 from .running import FAILED, OK, UNUSABLE, Plan, run as run_plan
 from .screens import JsonScreen, PersonScreen, console, lines_of, tell_error
+from .watching import Filter, Watch, tap as tap_app, top as watch_app
 
 EXIT_CODES = """\b
 Exit codes of `run`:
@@ -41,7 +48,7 @@ Exit codes of `run`:
   3      closed, but something had to be cancelled when the grace ran out
   128+N  cancelled by a second signal N: 130 for SIGINT, 143 for SIGTERM
 \b
-Exit codes of `call`, `stop` and `why`:
+Exit codes of `call`, `stop`, `why`, `top` and `tap`:
   0      the answer is OK
   1      the answer is ERROR
   2      wrong usage, or nobody can be reached there
@@ -49,7 +56,7 @@ Exit codes of `call`, `stop` and `why`:
 \b
 Exit codes of the other commands:
   0      all right
-  1      the file has problems
+  1      the file has problems; fuzz: something was found
   2      wrong usage, or a file that can't be read or written
 """
 
@@ -273,6 +280,99 @@ def why(uri: str, graph: str, form: Form | None, token: str) -> None:
     raise SystemExit(explain_app(uri, graph, token, form or "text"))
 
 
+# top and tap ------------------------------------------------------------------------------------
+
+_OF_GRAPH = click.option(
+    "--graph", metavar="NAME_OR_ID", default="", help="Only this one of its graphs."
+)
+
+
+@main.command()
+@click.argument("uri", callback=_checked)
+@_OF_GRAPH
+@click.option(
+    "--interval", type=click.FloatRange(min=0.1), default=1.0, metavar="SECONDS",
+    help="Between two looks; 1 by default.",
+)  # fmt: skip
+@click.option("--once", is_flag=True, help="Only one table: of two looks, for the rates.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per graph and look.")
+@_TOKEN
+def top(uri: str, graph: str, interval: float, once: bool, as_json: bool, token: str) -> None:
+    """Show what goes on in the graphs of the app at URI, again and again, until Ctrl-C.
+
+    How much goes through each extension, what waits there and along which edges, since when, what was
+    dropped and why, which commands aren't answered, what failed last. It costs the app nothing but the
+    looks. Only for those whom the app trusts: on the same machine, or with a certificate or the token.
+    """
+    watch = Watch(uri=uri, graph=graph, interval=interval, once=once, as_json=as_json, token=token)
+    raise SystemExit(watch_app(watch))
+
+
+@main.command()
+@click.argument("uri", callback=_checked)
+@_OF_GRAPH
+@click.option(
+    "--name", "names", multiple=True, metavar="NAME",
+    help="Only messages of this name, and results of such commands. May be repeated.",
+)  # fmt: skip
+@click.option(
+    "--kind", "kinds", multiple=True, type=click.Choice(KINDS),
+    help="Only messages of this kind. May be repeated.",
+)  # fmt: skip
+@click.option(
+    "--ext", "extensions", multiple=True, metavar="EXTENSION",
+    help="Only what this one sends or gets. May be repeated.",
+)  # fmt: skip
+@click.option("-n", "--count", type=click.IntRange(min=1), help="End after so many messages.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per message.")
+@_TOKEN
+def tap(
+    uri: str,
+    graph: str,
+    names: tuple[str, ...],
+    kinds: tuple[str, ...],
+    extensions: tuple[str, ...],
+    count: int | None,
+    as_json: bool,
+    token: str,
+) -> None:
+    """Print the messages in the graphs of the app at URI as they pass, until these are closed.
+
+    A message passes when its receiver's handler starts, when the host gets it, or when it leaves for
+    another app. Who reads slowly misses some, and is told how many; nothing in the graph waits for it.
+    Only for those whom the app trusts: on the same machine, or with a certificate or the token.
+    """
+    wanted = Filter(
+        uri=uri, graph=graph, kinds=kinds, names=names, extensions=extensions,
+        count=count, as_json=as_json, token=token,
+    )  # fmt: skip
+    raise SystemExit(tap_app(wanted))
+
+
+# conformance-app --------------------------------------------------------------------------------
+
+
+@main.command("conformance-app")
+@click.option(
+    "--listen", multiple=True, required=True, metavar="URI", callback=_checked,
+    help="Where to, such as msgpack://127.0.0.1:8001; port 0: any. May be repeated.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per event, on stdout.")
+def conformance_app(listen: tuple[str, ...], as_json: bool) -> None:
+    """Run an app with the addons of the conformance suite, until a signal ends it.
+
+    To test it: pytest property_tests/conformance --target URI. See docs/conformance.md.
+    """
+    try:
+        raise SystemExit(serve_conformance(listen, _screen(as_json)))
+    except OSError as error:
+        tell_error(error.strerror or str(error), as_json=as_json)
+        raise SystemExit(FAILED) from None
+    except TenError as error:
+        tell_error("; ".join(lines_of(error)), as_json=as_json)
+        raise SystemExit(FAILED) from None
+
+
 # check ------------------------------------------------------------------------------------------
 
 
@@ -295,7 +395,8 @@ def check(source: Path, listed: tuple[str, ...], as_json: bool) -> None:
     problems, unknown = document.inspect(given | AppAddons().known(document.base_dir))
     if document.is_app or listed:
         problems, unknown = problems + unknown, []
-    _tell_problems(document, problems, unknown, as_json)
+    warnings = unknown if problems else [*unknown, *document.warnings()]
+    _tell_problems(document, problems, warnings, as_json)
     raise SystemExit(FAILED if problems else OK)
 
 
@@ -428,5 +529,7 @@ def version(as_json: bool) -> None:
     else:
         click.echo(f"ten-trio {__version__} (trio {trio}, Python {python})")
 
+
+main.add_command(fuzz)
 
 __all__ = ["main"]

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 from ..errors import GraphError, Problem
-from ..graphs import AppProperty, Graph, check, flatten, link
+from ..graphs import AppProperty, Graph, check, delay_warnings, flatten, link
 from ..graphs.app_property import FILE_NAME, LEGACY_TEN, TEN
 from ..graphs.loading import LENIENT, STRICT, read_text
 from ..graphs.reading import below, parse_json, read, without_consequences
@@ -66,6 +66,14 @@ class Document:
                 Problem("", f'no graph "{name}" in {self.given}', f"there is: {names}")
             )
         raise GraphError(Problem("", f"no one graph in {self.given}", f"there is: {names}"))
+
+    def warnings(self) -> list[Problem]:
+        """What is no mistake, but might be meant otherwise."""
+        return [
+            problem
+            for named in self.graphs
+            for problem in below(named.where, delay_warnings(named.graph))
+        ]
 
     def inspect(self, addons: Collection[str]) -> tuple[list[Problem], list[Problem]]:
         """Return every problem, imported graphs included, and the nodes whose addon isn't in `addons`."""

@@ -8,6 +8,7 @@ from ten_trio.graphs.app_property import (
     PathTimeout as PathTimeout,
     load_app_property as load_app_property,
 )
+from ten_trio.graphs.check_connections import delay_warnings as delay_warnings
 from ten_trio.graphs.checks import check as check, check_predefined as check_predefined
 from ten_trio.graphs.conversion import Conversion as Conversion, Rule as Rule
 from ten_trio.graphs.definition import (

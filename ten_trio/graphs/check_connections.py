@@ -10,6 +10,7 @@ from ten_trio.errors import Problem
 from ten_trio.graphs.conversion import Conversion
 from ten_trio.graphs.declared import Declared, exposes
 from ten_trio.graphs.definition import Dest, ExtensionNode, Flow, Graph, Kind, Place
+from ten_trio.graphs.flow import can_lag, lag_problem
 from ten_trio.graphs.reading import below, did_you_mean
 from ten_trio.graphs.wiring import WrittenEdge, written_edges
 
@@ -126,6 +127,11 @@ def _check_edges(graph: Graph, declared: Declared) -> Iterator[Problem]:
         for what in differences(edge, other):
             message = conflict(edge.kind, edge.name, edge.dest.name, other.path, what)
             yield Problem(edge.path, message)
+
+
+def delay_warnings(graph: Graph) -> list[Problem]:
+    """Return the edges for audio on which delay can build up, as far as `graph` is well formed."""
+    return [lag_problem(edge, edge.path) for edge in written_edges(graph) if can_lag(edge)]
 
 
 def differences(edge: WrittenEdge | Edge, other: WrittenEdge | Edge) -> Iterator[str]:

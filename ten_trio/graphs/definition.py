@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 
 import attrs
 
+from ten_trio.display import Displayed
 from ten_trio.errors import InvalidArgument
 from ten_trio.graphs.conversion import Conversion
 from ten_trio.graphs.flow import FlowPolicy
@@ -176,7 +177,7 @@ class ExposedProperty:
 
 
 @attrs.define
-class Graph:
+class Graph(Displayed):
     """A graph as it is written. See the module for how to build one.
 
     `file` and `base_dir` (Python only) tell where it was loaded from: relative import URIs in it
@@ -258,8 +259,8 @@ class Graph:
         """Send messages with these names from `source` to `dest`, or to all of several.
 
         A node's name stands for what was declared under it (extension, subgraph or selector);
-        `"sub:ext"` is an extension inside a subgraph. `convert` applies at each destination, and `flow` (of
-        data and frames) to each name at each destination by itself.
+        `"sub:ext"` is an extension inside a subgraph. `convert` applies at each destination, and
+        `flow` (of data and frames) to each name at each destination by itself.
 
         Raises:
             InvalidArgument: No message name or no destination is given.
@@ -374,7 +375,7 @@ def _copy_node(node: Node) -> Node:
 
 
 @attrs.define
-class PredefinedGraph:
+class PredefinedGraph(Displayed):
     """A graph that an app knows by name.
 
     `auto_start`: it starts with the app. `singleton`: its name can be addressed, and it starts on

@@ -22,6 +22,7 @@ from ten_trio.graphs.definition import (
     SubgraphNode,
 )
 from ten_trio.graphs.flatten import UNSPECIFIED_GROUP, FlatGraph
+from ten_trio.graphs.flow import FlowPolicy
 from ten_trio.graphs.wiring import addon_name, written_edges
 
 Drawable: TypeAlias = Graph | PredefinedGraph | FlatGraph
@@ -188,7 +189,7 @@ class _Canvas:
         for edge in graph.edges:
             source = self._known((edge.source_app, edge.source), edge.source)
             dest = self._known((edge.dest_app, edge.dest), edge.dest)
-            self._link(source, dest, edge.kind, _label(edge.name, edge.conversion))
+            self._link(source, dest, edge.kind, _label(edge.name, edge.conversion, edge.flow))
         for entry in graph.exposed:
             inside = self._known((entry.app, entry.extension), entry.extension)
             self._expose(inside, entry.type, entry.name)
@@ -209,7 +210,7 @@ class _Canvas:
         for edge in written_edges(graph):
             source, _ = self._end(declared, edge.source, several)
             dest, inner = self._end(declared, edge.dest, several)
-            label = _label(edge.name, edge.conversion)
+            label = _label(edge.name, edge.conversion, edge.flow)
             self._link(source, dest, edge.kind, f"{label} ({inner})" if inner else label)
         for entry in graph.exposed_messages:
             place = Place(entry.extension, entry.subgraph)
@@ -254,10 +255,11 @@ class _Canvas:
                 self._link(*ends, known, name)
 
 
-def _label(name: str, conversion: Conversion | None) -> str:
-    if conversion is None:
-        return name
-    return f"{name} → {conversion.new_name}" if conversion.new_name else f"{name} ⇄"
+def _label(name: str, conversion: Conversion | None, flow: FlowPolicy | None) -> str:
+    label = name
+    if conversion is not None:
+        label = f"{name} → {conversion.new_name}" if conversion.new_name else f"{name} ⇄"
+    return label if flow is None else f"{label} [{flow}]"
 
 
 def _python_name(addon: object) -> str:

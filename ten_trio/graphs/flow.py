@@ -16,6 +16,7 @@ from ten_trio.messages.paths import parse
 
 if TYPE_CHECKING:
     from ten_trio.graphs.flatten import Edge
+    from ten_trio.graphs.wiring import WrittenEdge
 
 WAIT: Final = "wait"
 DROP_OLDEST: Final = "drop_oldest"
@@ -41,6 +42,23 @@ class FlowPolicy:
     on_full: str | None = None
     max_age_ms: int | None = None
     key: str | None = None
+
+    def __str__(self) -> str:
+        """In a few words, for pictures and logs."""
+        parts = [] if self.capacity is None else [str(self.capacity)]
+        by = "" if self.key is None else f" by {self.key}"
+        parts.append(f"{self.on_full or WAIT}{by}")
+        if self.max_age_ms is not None:
+            parts.append(f"{self.max_age_ms} ms")
+        return ", ".join(parts)
+
+    @property
+    def bounds_delay(self) -> bool:
+        """Whether it keeps what arrives from getting older and older on the way."""
+        if self.max_age_ms is not None or self.on_full == COALESCE:
+            return True
+        # A sender that waits hands the delay on to where its messages come from.
+        return self.on_full not in (None, WAIT) and self.capacity is not None
 
     def problems(self, kind: str = "data") -> Iterator[Problem]:
         """Yield what is wrong with this policy for messages of `kind` ("cmd", "data", ...)."""
@@ -123,6 +141,18 @@ def _circle_from(
             way.append(edge)
             todo.append(iter(out.get(dest, ())))
     return found
+
+
+def can_lag(edge: Edge | WrittenEdge) -> bool:
+    """Whether `edge` carries audio that may be heard later and later, since it may wait."""
+    return edge.kind == "audio_frame" and not (edge.flow and edge.flow.bounds_delay)
+
+
+def lag_problem(edge: Edge | WrittenEdge, path: str = "") -> Problem:
+    """Return the warning for an edge that `can_lag`."""
+    dest = edge.dest if isinstance(edge.dest, str) else edge.dest.name
+    message = f'{edge.kind} "{edge.name}" to "{dest}" can build up delay: its frames may wait'
+    return Problem(path, message, "give its flow max_age_ms, or a capacity and drop_oldest")
 
 
 def told(circle: tuple[Edge, ...]) -> str:

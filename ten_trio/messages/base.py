@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from typing import Any, ClassVar, Self
 
+from ..display import Displayed
 from ..errors import InvalidType
 from . import json_form
 from .fields import Field, string
@@ -44,7 +45,7 @@ class MsgType(IntEnum):
 NAME_FIELD = Field("name", string)
 
 
-class Msg(Properties):
+class Msg(Properties, Displayed):
     """A message: a name, properties, and where it comes from and goes to.
 
     It is a mapping of its properties (see `Properties`). Two messages are equal only if they are the

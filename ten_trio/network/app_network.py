@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Sequence
+from math import inf
 from secrets import randbits
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,6 +35,7 @@ from .protocols import Front, Protocols, WireProtocol
 from .remotes import BUILT, OURS, Remotes
 from .settings import NetworkSettings
 from .transport import HandshakeError, Knock, Listener, Transport, Wire
+from .watching import STATS, TAP, answer_stats, answer_tap
 
 if TYPE_CHECKING:
     from ..runtime.app import App
@@ -248,8 +250,11 @@ class AppNetwork:
         if self._closed:
             connection.close("the app closes")
         try:
-            with orphan.patience:
-                await connection.run(orphan.receive)
+            async with trio.open_nursery() as nursery:
+                orphan.nursery = nursery
+                with orphan.patience:
+                    await connection.run(orphan.receive)
+                nursery.cancel_scope.cancel("the connection is closed, or has found its graph")
             if orphan.patience.cancelled_caught:
                 logger.info("connection with %s: no message in time", connection.wire.peer)
         finally:
@@ -277,6 +282,10 @@ class _Orphan:
         self.connection = connection
         self._authorized = False
         self._dropped = 0
+        self._watched = False
+        self._written = trio.Event()
+        self.nursery: trio.Nursery
+        """Of what goes on as long as the connection is an orphan."""
         self.target: Target | None = None
         self.patience = self._new_patience()
 
@@ -299,7 +308,7 @@ class _Orphan:
     def receive(self, wire: WireMsg) -> bool:
         """One message; True if the connection has to move because of it."""
         connection = self.connection
-        self.patience.deadline = trio.current_time() + self._settings.first_message_timeout
+        self._put_off()
         connection.migration = Migration.FIRST_MSG
         if not self._may_speak(wire):
             self._refuse(wire, "not authorized: a token has to be shown")
@@ -318,6 +327,11 @@ class _Orphan:
             # On to the next: perhaps that finds its graph.
             connection.migration = Migration.INIT
         return self.target is not None
+
+    def _put_off(self) -> None:
+        # Whoever looks at the app needs no graph, and isn't hurried to find one.
+        timeout = inf if self._watched else self._settings.first_message_timeout
+        self.patience.deadline = trio.current_time() + timeout
 
     def _may_speak(self, wire: WireMsg) -> bool:
         if not self._authorized:
@@ -358,6 +372,9 @@ class _Orphan:
         if cmd.name == EXPLAIN:
             self._explain(wire, cmd)
             return
+        if cmd.name in (STATS, TAP):
+            self._watch(wire, cmd)
+            return
         if not isinstance(cmd, StopGraph | CloseApp):
             self._go_to(wire)
             return
@@ -372,6 +389,29 @@ class _Orphan:
             self._app.answer_why(cmd, self._reply(wire))
         else:
             self._refuse(wire, f"not allowed: {cmd.name} from outside")
+
+    def _watch(self, wire: WireMsg, cmd: Cmd) -> None:
+        """Likewise these."""
+        if not self._admission.may_control(cmd, self.connection.trusted):
+            self._refuse(wire, f"not allowed: {cmd.name} from outside")
+            return
+        self._watched = True
+        self._put_off()
+        start, reply = self.nursery.start_soon, self._reply(wire)
+        if cmd.name == STATS:
+            start(answer_stats, self._app, cmd, reply)
+        else:
+            self.connection.on_written = self._note_written
+            start(answer_tap, self._app, cmd, reply, self._room)
+
+    def _note_written(self, _: list[WireMsg]) -> None:
+        written, self._written = self._written, trio.Event()
+        written.set()
+
+    async def _room(self) -> None:
+        """Until everything is on its way that was to be sent."""
+        while self.connection.backlog:
+            await self._written.wait()
 
     def _go_to(self, wire: WireMsg) -> None:
         """To the graph that the message names."""

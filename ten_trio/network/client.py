@@ -111,6 +111,7 @@ class ClientCore:
         self.instances: dict[str, Any] = {}
         self.turns = Turns(core)
         self.measures = False
+        self.taps = None
         self.host = Outside(core)
         self.redirect()
 

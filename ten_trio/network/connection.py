@@ -125,6 +125,11 @@ class Connection:
         return self.state is State.INIT
 
     @property
+    def backlog(self) -> int:
+        """Messages that wait to be written."""
+        return len(self._outbox)
+
+    @property
     def opened_here(self) -> bool:
         """Whether this end has connected to the other."""
         return self.role in (Role.OUT_INTERNAL, Role.OUT_EXTERNAL)

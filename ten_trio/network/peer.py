@@ -148,6 +148,8 @@ class Peer(Endpoint):
         if len(self.in_paths) >= self.settings.pending_cmds:
             path.answer(StatusCode.ERROR, f"busy: {self.uri} owes {len(self.in_paths)} answers")
             return
+        if self.engine.taps is not None:
+            self.engine.taps.see(cmd, dests[0])
         in_path = InPath(self, path, conversion)
         path.in_path = in_path
         in_path.started = True
@@ -181,6 +183,8 @@ class Peer(Endpoint):
             return "not connected"
         if link.queued_bytes > self._out_bytes:
             return "slow peer"
+        if self.engine.taps is not None:
+            self.engine.taps.see(msg, dests[0])
         msg._dests = dests if dests.__class__ is tuple else tuple(dests)
         if msg._turn:
             msg._turn.places.setdefault(self, self)
@@ -334,6 +338,8 @@ class Peer(Endpoint):
 
     def take_result(self, result: CmdResult) -> None:
         """A result for the peer: it goes out at once, in the order of the calls."""
+        if self.engine.taps is not None:
+            self.engine.taps.see(result, self.loc)
         result._path.arrive(result)
 
     async def pace(self) -> None:

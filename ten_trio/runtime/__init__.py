@@ -17,4 +17,12 @@ from .nursery import ExtensionNursery as ExtensionNursery
 from .policies import ResultReturnPolicy as ResultReturnPolicy
 from .proxy import TenEnvProxy as TenEnvProxy
 from .report import ExtensionReport as ExtensionReport, ShutdownReport as ShutdownReport
+from .stats import (
+    EdgeStats as EdgeStats,
+    ExtensionStats as ExtensionStats,
+    PlaceStats as PlaceStats,
+    QueueStats as QueueStats,
+    Stats as Stats,
+)
+from .tap import Seen as Seen, Tap as Tap
 from .turns import Turn as Turn, TurnReport as TurnReport

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from contextvars import copy_context
 from functools import partial
@@ -35,11 +35,14 @@ from .explanation import Explanation
 from .handle import Engine
 from .host import Outside
 from .limits import Limits
+from .looks import look_from_outside
 from .loops import Loop, ask
 from .metadata import MetadataStore
 from .own_handle import OwnLoopEngine
 from .own_loop import CoreLink
 from .report import ShutdownReport
+from .stats import Stats
+from .tap import Tap, Wanted, tapping
 from .turns import GraphPlace
 from .watchdog import watching
 
@@ -80,6 +83,8 @@ class App:
         self._singletons: dict[str, EngineCore | CoreLink] = {}
         self.on_graph: Callable[[Engine], object] | None = None
         """Called with every graph that was started from outside, or because somebody sends to it."""
+        self.on_engine: Callable[[EngineCore | CoreLink], object] | None = None
+        """Called with every graph before anything of it exists; for whoever watches all of it."""
         self._close_wanted = trio.Event()
         self._graph_ended = trio.Event()
         self._had_graphs = False
@@ -229,6 +234,8 @@ class App:
             core.host = Outside(core)
         self.engines[core.graph_id] = core
         self._had_graphs = True
+        if self.on_engine is not None:
+            self.on_engine(core)
         return core
 
     def _definition(self, graph: GraphSource) -> tuple[Graph, str]:
@@ -279,14 +286,7 @@ class App:
 
         Raises `GraphError` if there is none of that name.
         """
-        graph_id = self.graph_id_of(graph)
-        wanted = [
-            core
-            for core in self.engines.values()
-            if not graph or core.graph_id == graph_id or core.graph_name == graph
-        ]
-        if graph and not wanted:
-            raise GraphError([Problem("graph_id", "Graph not found.", graph)])
+        wanted = self._running(graph)
         found: dict[str, Explanation] = {}
 
         async def look(core: EngineCore | CoreLink) -> None:
@@ -297,6 +297,53 @@ class App:
             for core in wanted:
                 nursery.start_soon(look, core)
         return tuple(found[core.graph_id] for core in wanted)
+
+    def _running(self, graph: str) -> list[EngineCore | CoreLink]:
+        """Every running graph, or those of this id or name. Raises `GraphError` if there is none."""
+        graph_id = self.graph_id_of(graph)
+        wanted = [
+            core
+            for core in self.engines.values()
+            if not graph or core.graph_id == graph_id or core.graph_name == graph
+        ]
+        if graph and not wanted:
+            raise GraphError([Problem("graph_id", "Graph not found.", graph)])
+        return wanted
+
+    async def stats(self, graph: str = "") -> tuple[Stats, ...]:
+        """One look at every running graph, or at those of this id or name; see `Engine.stats`.
+
+        Raises `GraphError` if there is none of that name.
+        """
+        wanted = self._running(graph)
+        found: dict[str, Stats] = {}
+
+        async def look(core: EngineCore | CoreLink) -> None:
+            found[core.graph_id] = await look_from_outside(core)
+
+        async with trio.open_nursery() as nursery:
+            for core in wanted:
+                nursery.start_soon(look, core)
+        return tuple(found[core.graph_id] for core in wanted)
+
+    @asynccontextmanager
+    async def tap(
+        self,
+        graph: str = "",
+        *,
+        kind: str | Iterable[str] = (),
+        name: str | Iterable[str] = (),
+        extension: str | Iterable[str] = (),
+        capacity: int | None = None,
+    ) -> AsyncGenerator[Tap, None]:
+        """`Engine.tap` on every graph that runs now, or on those of this id or name.
+
+        It ends with the last of them.  Raises `GraphError` if there is none of that name.
+        """
+        most = self.limits.host_queue if capacity is None else capacity
+        wanted = Wanted.of(kind, name, extension)
+        async with tapping(self._running(graph), wanted, most) as tap:
+            yield tap
 
     async def stop_graph(self, graph_id: str) -> ShutdownReport:
         """Close a running graph in order; its report. Raises `GraphError` for an unknown id."""

@@ -51,7 +51,9 @@ if TYPE_CHECKING:
     from .host import Outside
     from .limits import Limits
     from .lines import Line
+    from .looks import Looks
     from .loops import Loop
+    from .tap import Taps
 
 logger = logging.getLogger("ten_trio.runtime")
 
@@ -114,6 +116,12 @@ class EngineCore:
         self._turns: Turns | None = None
         self.measures = False
         """Whether some turn has a budget, so that handlers start through a clock."""
+        self.taps: Taps | None = None
+        """Who looks on, if anybody does."""
+        self.looks: Looks | None = None
+        """What was seen so far by whoever has asked how it is."""
+        self.failed: dict[str, tuple[int, str, float]] = {}
+        """By extension: how often it has failed, how last, and when."""
         self.nursery: trio.Nursery
         self.directory = Directory(self)
         self.outsides: list[Outside] = []
@@ -199,6 +207,8 @@ class EngineCore:
             self.created.set()
             self._all_started.set()
             self.closed.set()
+            if self.taps is not None:
+                self.taps.end()
             self.app.engine_closed(self)
 
     async def _create(self) -> None:
@@ -340,6 +350,10 @@ class EngineCore:
 
     def extension_failed(self, instance: Instance, failure: Exception) -> None:
         """Apply the extension's error policy."""
+        times = self.failed.get(instance.name, (0, "", 0.0))[0] + 1
+        self.failed[instance.name] = (
+            times, f"{type(failure).__name__}: {failure}", self.loop.now()
+        )  # fmt: skip
         policy = instance.settings.on_error
         if policy == "isolate" or (policy == "restart" and self.closing):
             self.isolated += 1
@@ -400,6 +414,9 @@ class EngineCore:
         full = None
         if msg._turn is not None and msg._turn.is_cancelled:
             self.turns.dropped += 1
+            return None
+        if self.closing:  # as for commands
+            self.host.data_line.drop("closing")
             return None
         for hop in self._admitted(extension, msg, self.host.flow_routes[msg.kind]):
             shell = msg._shell()

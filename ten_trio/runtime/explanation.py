@@ -8,6 +8,7 @@ from typing import Any, Literal
 import attrs
 import cattrs
 
+from ..display import Displayed
 from ..errors import InvalidType
 
 Kind = Literal["result", "room", "held", "handler", "stage"]
@@ -87,7 +88,7 @@ class Block:
 
 
 @attrs.frozen(kw_only=True)
-class Explanation:
+class Explanation(Displayed):
     """Why a graph doesn't get on: everything that waits in it at one moment."""
 
     graph_id: str

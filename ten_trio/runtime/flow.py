@@ -17,6 +17,7 @@ import attrs
 import trio
 
 from ..graphs.flow import COALESCE, DROP_NEWEST, DROP_OLDEST, ERROR, can_lag, lag_problem
+from ..graphs.routes import edge_key
 from ..messages import AudioFrame, Data, VideoFrame
 from .lines import NOTHING_DROPPED, Line
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from .instance import Instance
     from .limits import Limits
     from .lines import Starter
-    from .paths import InPath
 
 logger = logging.getLogger("ten_trio.runtime")
 
@@ -70,7 +70,7 @@ class Flows:
         # Without a queue of its own, nothing waits there.
         if edge.flow is None or edge.kind == "cmd" or not receiver.is_near:
             return line
-        key = (edge.source_app, edge.source, edge.kind, edge.name, edge.dest_app, edge.dest)
+        key = edge_key(edge)
         gate = self._gates.get(key)
         if can_lag(edge) and (gate is None or edge.flow != gate.policy):
             logger.warning("%s: %s", self._engine.loc, lag_problem(edge))
@@ -97,6 +97,10 @@ class Flows:
         """What each edge with a policy has come to, in the order in which they were made."""
         return {gate.name: gate.report() for gate in tuple(self._gates.values())}
 
+    def gate(self, edge: Edge) -> Gate | None:
+        """That of an edge, if it has one."""
+        return self._gates.get(edge_key(edge))
+
     def _title(self, edge: Edge) -> str:
         is_here = self._engine.app.is_here
         far = edge.source_app and not is_here(edge.source_app)
@@ -120,8 +124,6 @@ class Passage:
         dead.table = dict.fromkeys((Data, AudioFrame, VideoFrame), _nothing)
         dead.put = self._bury
         self._sweep_at = _SWEEP_AFTER
-        # By how much the marks of commands were moved: see `_renumber`.
-        self._moved: dict[InPath, int] = {}
         line.table = self.table(line.table)
 
     def _bury(self, _: object) -> None:
@@ -141,9 +143,9 @@ class Passage:
             return None
         # Before it is called: what it raises is the failure of a handler that has started.
         gate.handled += 1
-        refused = self.line.dropped.get(SCHEMA, 0)
+        dropped = self.line.dropped
         coro = starter(target, env, msg)
-        if coro is None and self.line.dropped.get(SCHEMA, 0) > refused:
+        if coro is None and self.line.dropped.get(SCHEMA) != dropped.get(SCHEMA):
             gate.handled -= 1
             gate.count_drop(SCHEMA)
         return coro
@@ -170,7 +172,7 @@ class Passage:
         """Drop a message that waits."""
         line = self.line
         gate = self.through.pop(msg)
-        ordinal = gate.queued[msg].ordinal
+        _, ordinal, _ = gate.queued[msg]
         gate.leave(msg)
         gate.count_drop(cause)
         line.drop(cause)
@@ -190,18 +192,9 @@ class Passage:
         What `discard_queued(sent_before=cmd)` may drop is told by numbers, which hold as long as a
         queue only loses what is in front.
         """
-        moved: dict[InPath, int] = {}
-        popped = self.line.popped
         for path in self._instance.in_paths.values():
-            # If nothing waits any more that was sent before it, the number doesn't matter.
-            if path.mark > popped:
-                by = self._moved.get(path, 0)
-                if path.mark - by < ordinal:
-                    path.mark += 1
-                    by += 1
-                if by:
-                    moved[path] = by
-        self._moved = moved
+            if path.mark < ordinal:
+                path.behind += 1
 
     def _sweep(self) -> None:
         """Clear away what was dropped: before a handler that waits, nothing drains the lane."""
@@ -227,14 +220,9 @@ class Passage:
                 gate.release()
 
 
-@attrs.frozen(eq=False)
-class _Entry:
-    """What a gate knows of a message that waits."""
-
-    sent: float
-    ordinal: int
-    """Among all that the receiver's line has had."""
-    key: Any
+_Entry = tuple[float, int, Any]
+"""What a gate knows of a message that waits: when it was sent (if anybody asks for its age), which
+it was of all that the receiver's line has had, its key."""
 
 
 class Gate(Line):
@@ -309,6 +297,12 @@ class Gate(Line):
 
     # What comes -------------------------------------------------------------------------------
 
+    @property
+    def first(self) -> tuple[float, int] | None:
+        """Of the first of those that wait: when it was sent (inf if that isn't kept), and its number
+        among all that the receiver's line has had."""
+        return next(iter(self.queued.values()))[:2] if self.queued else None
+
     def make_room(self, _: Line) -> bool:
         """Beyond the bound: whether one more message may come in."""
         if self._drop_old():
@@ -327,16 +321,16 @@ class Gate(Line):
         if self.max_age == inf:
             return False
         latest = trio.current_time() - self.max_age
-        found = [msg for msg, entry in self._while_sent_before(latest)]
+        found = list(self._while_sent_before(latest))
         for msg in found:
             self._passage.kill(msg, TOO_OLD)
         return bool(found)
 
-    def _while_sent_before(self, moment: float) -> Iterator[tuple[Msg, _Entry]]:
-        for msg, entry in self.queued.items():
-            if entry.sent >= moment:
+    def _while_sent_before(self, moment: float) -> Iterator[Msg]:
+        for msg, (sent, _, _) in self.queued.items():
+            if sent >= moment:
                 return
-            yield msg, entry
+            yield msg
 
     def _put(self, msg: Any) -> None:
         passage, line = self._passage, self.line
@@ -349,9 +343,10 @@ class Gate(Line):
             self._latest[key] = msg
         msg._line = line
         self.sent += 1
-        self.queued[msg] = _Entry(trio.current_time(), line.popped + line.count + 1, key)
+        line.count = count = line.count + 1
+        now = inf if self.max_age == inf else trio.current_time()
+        self.queued[msg] = (now, line.popped + count, key)
         passage.through[msg] = self
-        line.count += 1
         line.put(msg)
         if self.hard == inf and self.count > self.capacity:
             self._drop_old()
@@ -381,14 +376,14 @@ class Gate(Line):
     # What goes --------------------------------------------------------------------------------
 
     def leave(self, msg: Msg) -> float:
-        """A message waits no more; for how many seconds it has."""
-        entry = self.queued.pop(msg)
-        if self._latest.get(entry.key) is msg:
-            del self._latest[entry.key]
+        """A message waits no more; for how many seconds it has, if they are counted."""
+        sent, _, key = self.queued.pop(msg)
+        if self._latest and self._latest.get(key) is msg:
+            del self._latest[key]
         self.count -= 1
         if self.waiters is not None and self.count <= self.low:
             self.release()
-        return trio.current_time() - entry.sent
+        return 0.0 if sent == inf else trio.current_time() - sent
 
     @property
     def waited_for(self) -> Line:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,17 @@ import trio
 from ..graphs import Graph, flatten
 from .explain import explain_from_outside
 from .host import HostSender
+from .looks import look_from_outside
+from .tap import Wanted, tapping
 
 if TYPE_CHECKING:
     from .engine import EngineCore
     from .explanation import Explanation
     from .flow import FlowReport
+    from .own_loop import CoreLink
     from .report import ShutdownReport
+    from .stats import Stats
+    from .tap import Tap
 
 
 class Engine(HostSender):
@@ -59,7 +65,10 @@ class Engine(HostSender):
 
     @property
     def flows(self) -> dict[str, FlowReport]:
-        """What the edges with a flow policy have come to so far: by "source → dest kind name"."""
+        """What the edges with a flow policy have come to so far: by "source → dest kind name".
+
+        In a loop of its own the graph goes on meanwhile, so that the sums may be off by a few.
+        """
         return self._core.flows.reports()
 
     def stop(self) -> None:
@@ -84,6 +93,42 @@ class Engine(HostSender):
         """
         self._check_thread()
         return await explain_from_outside(self._core)
+
+    async def stats(self) -> Stats:
+        """How much has gone through it, what waits where, what was dropped, who has failed.
+
+        Costs nothing but the look itself. Rates are what two of them tell: `now.since(earlier)`.
+        """
+        self._check_thread()
+        return await look_from_outside(self._watched)
+
+    @asynccontextmanager
+    async def tap(
+        self,
+        *,
+        kind: str | Iterable[str] = (),
+        name: str | Iterable[str] = (),
+        extension: str | Iterable[str] = (),
+        capacity: int | None = None,
+    ) -> AsyncGenerator[Tap, None]:
+        """Copies of its messages as they pass, from the beginning of the block on.
+
+        `kind`: cmd, result, data, audio_frame or video_frame.  `name`: of the message, or of a result's
+        command.  `extension`: whoever has sent it or gets it.  Each may be several, and what isn't
+        said is all.  At most `capacity` messages wait to be read (`Limits.host_queue` by default);
+        beyond that they are dropped and counted.
+
+        A message passes when its receiver's handler starts, when the host gets it, or when it leaves
+        for another app or client.  Raises `InvalidArgument` for a kind that there isn't.
+        """
+        self._check_thread()
+        most = self._core.limits.host_queue if capacity is None else capacity
+        async with tapping((self._watched,), Wanted.of(kind, name, extension), most) as tap:
+            yield tap
+
+    @property
+    def _watched(self) -> EngineCore | CoreLink:
+        return self._core
 
     # Changing it while it runs ----------------------------------------------------------------
 

@@ -68,6 +68,8 @@ class Outside(Endpoint):
         """Data that the graph exposes; why it was dropped, if it was."""
         if self.engine.starter is not None:
             return self.engine.tell_starter(msg)
+        if self.engine.taps is not None:
+            self.engine.taps.see(msg, self.loc)
         wanted = [sub for sub in self.subscriptions if sub.wants(msg)]
         if not wanted:
             return "host: not subscribed"
@@ -79,6 +81,8 @@ class Outside(Endpoint):
         if self.engine.starter is not None:
             self.engine.ask_starter(cmd, path)
             return
+        if self.engine.taps is not None:
+            self.engine.taps.see(cmd, self.loc)
         wanted = next((sub for sub in self.subscriptions if sub.wants(cmd)), None)
         if wanted is None:
             path.answer(StatusCode.ERROR, f"not handled: the host doesn't read {cmd.name!r}")
@@ -95,6 +99,8 @@ class Outside(Endpoint):
 
     def take_result(self, result: CmdResult) -> None:
         """Nothing is queued here: the caller goes on at once."""
+        if self.engine.taps is not None:
+            self.engine.taps.see(result, self.loc)
         coro = result._path.arrive(result)
         if coro is not None:
             self.handle(coro)

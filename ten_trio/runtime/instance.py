@@ -137,10 +137,6 @@ class Instance(Endpoint):
         extension.name = self.name
         self.env: TenEnv = TenEnv(self)
         self.use_schemas(None)
-        for line in (self.cmd_line, self.result_line):
-            line.target, line.table = self, _FILED
-        if self.engine.measures:
-            self.cmd_line.table = clocked_table(_FILED)
         for line in (self.data_line, self.cmd_line, self.result_line):
             line.env = self.env
             line.inline = settings.inline
@@ -155,17 +151,25 @@ class Instance(Endpoint):
     def use_schemas(self, schemas: ApiSchemas | None) -> None:
         """Check messages against `schemas`; without any, handlers are called directly."""
         self.schemas = schemas
-        line = self.data_line
-        if schemas is None:
+        self.fit()
+
+    def fit(self) -> None:
+        """Let handlers start through whatever wants to be asked or told of that now."""
+        engine, line = self.engine, self.data_line
+        flow, filed = _CHECKED, _FILED
+        line.target = self.cmd_line.target = self.result_line.target = self
+        if self.schemas is None:
             kind: Any = type(self.extension)
             line.target = self.extension
-            line.table = _handlers(kind.on_data, kind.on_audio_frame, kind.on_video_frame)
-        else:
-            line.target, line.table = self, _CHECKED
+            flow = _handlers(kind.on_data, kind.on_audio_frame, kind.on_video_frame)
+        if engine.taps is not None:
+            flow, filed = engine.taps.table(flow), engine.taps.table(filed)
         if line.passage is not None:
-            line.table = line.passage.table(line.table)
-        if self.engine.measures:
-            line.table = clocked_table(line.table)
+            flow = line.passage.table(flow)
+        self.result_line.table = filed
+        if engine.measures:
+            flow, filed = clocked_table(flow), clocked_table(filed)
+        line.table, self.cmd_line.table = flow, filed
 
     def measure(self) -> None:
         """From now on there are turns with a budget: let handlers start through a clock."""
@@ -361,7 +365,7 @@ class Instance(Endpoint):
             path = sent_before._path
             if not isinstance(path, InPath) or path.owner is not self:
                 raise InvalidArgument(f"{self.name}: {sent_before!r} wasn't received here")
-            most = max(0, path.mark - line.popped)
+            most = max(0, path.mark + path.behind - line.popped)
         assert line.lane is not None
         queued = line.lane.take_all()
         # The first may be on its way to its worker, and in no queue any more.

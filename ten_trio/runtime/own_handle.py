@@ -234,6 +234,10 @@ class OwnLoopEngine(Engine):
         self._check_thread()
         return await explain_from_outside(self._link)
 
+    @property
+    def _watched(self) -> CoreLink:
+        return self._link
+
     async def cancel_turn(self, turn: Turn | str, reason: str = "") -> TurnReport | None:
         """As `Engine.cancel_turn`."""
         return await self._ask(self._core.cancel_turn, turn, reason)

@@ -278,6 +278,7 @@ class InPath:
 
     __slots__ = (
         "_gone",
+        "behind",
         "id",
         "mark",
         "on_abandon",
@@ -303,6 +304,8 @@ class InPath:
         self.until: float = out.until
         # How many data messages the executor had been sent before this command.
         self.mark = 0
+        # How many that came after it were taken out of the middle of the queue since.
+        self.behind = 0
         self.relays: list[Sending] | None = None
         self.on_abandon: Callable[[], object] | None = None
         self._gone: trio.Event | None = None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from ..display import Displayed
 from .flow import FlowReport
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class ExtensionReport:
 
 
 @attrs.frozen(kw_only=True)
-class ShutdownReport:
+class ShutdownReport(Displayed):
     """How one graph ended."""
 
     graph_id: str

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .engine import EngineCore
     from .instance import Instance
     from .lanes import Worker
+    from .lines import Line
     from .own_loop import CoreLink
 
 logger = logging.getLogger("ten_trio.runtime")
@@ -433,6 +434,8 @@ def _drop(turn: Turn, queued: list[Msg], keep: Callable[[Any], object]) -> int:
                 keep(msg)
     data = 0
     for line, number in dropped.items():
+        if line.name not in _ANSWERED:
+            _renumber(line, [msg for msg in queued if msg._line is line], turn)
         line.count -= number
         line.popped += number
         if line.waiters is not None and line.count <= line.low:
@@ -445,6 +448,16 @@ def _drop(turn: Turn, queued: list[Msg], keep: Callable[[Any], object]) -> int:
                 if msg._line is line and msg._turn is turn:
                     line.passage.lost(msg, CANCELLED)
     return data
+
+
+def _renumber(line: Line, queued: list[Msg], turn: Turn) -> None:
+    """Let no command take what is dropped behind it for something that was sent before it."""
+    owner: Any = line.owner
+    # The first of them may be on its way to a worker.
+    first = line.popped + line.count - len(queued) + 1
+    ordinals = [first + index for index, msg in enumerate(queued) if msg._turn is turn]
+    for path in owner.in_paths.values():
+        path.behind += sum(ordinal > path.mark + path.behind for ordinal in ordinals)
 
 
 __all__ = ["CANCELLED", "INHERIT", "NO_TURN", "Inherit", "Turn", "TurnReport", "Turns"]

@@ -13,9 +13,15 @@ from .inbox import NotExpected, NotReceived
 from .tester import TESTER, ExtensionTester, open_tester, run_extension_test
 
 if TYPE_CHECKING:
+    from .checks import check_extension, check_graph_closes
+    from .fuzzing import Finding, fuzz
     from .given import trio_given
+    from .graph_tester import open_graph_tester
+    from .memory import MemoryLink, MemoryNetwork
     from .protocols import MakeProtocol, check_protocol
     from .transports import MakeTransport, check_transport
+    from .trials import Crash, Delay, Link, Say, Trial
+    from .trying import Bounds, RuleBroken, Transcript, run_trial
 
 _LAZY = {
     "trio_given": "ten_trio.testing.given",
@@ -24,10 +30,20 @@ _LAZY = {
     "MakeTransport": "ten_trio.testing.transports",
     "check_protocol": "ten_trio.testing.protocols",
     "MakeProtocol": "ten_trio.testing.protocols",
+    "check_extension": "ten_trio.testing.checks",
+    "check_graph_closes": "ten_trio.testing.checks",
+    "open_graph_tester": "ten_trio.testing.graph_tester",
+    "MemoryNetwork": "ten_trio.testing.memory",
+    "MemoryLink": "ten_trio.testing.memory",
+    "fuzz": "ten_trio.testing.fuzzing",
+    "Finding": "ten_trio.testing.fuzzing",
+    **dict.fromkeys(("Trial", "Say", "Delay", "Crash", "Link"), "ten_trio.testing.trials"),
+    **dict.fromkeys(("run_trial", "Transcript", "Bounds", "RuleBroken"), "ten_trio.testing.trying"),
 }
 
 __all__ = [
     "open_tester",
+    "open_graph_tester",
     "run_extension_test",
     "ExtensionTester",
     "NotReceived",
@@ -38,6 +54,21 @@ __all__ = [
     "MakeTransport",
     "check_protocol",
     "MakeProtocol",
+    "check_extension",
+    "check_graph_closes",
+    "run_trial",
+    "Trial",
+    "Say",
+    "Delay",
+    "Crash",
+    "Link",
+    "Transcript",
+    "Bounds",
+    "RuleBroken",
+    "fuzz",
+    "Finding",
+    "MemoryNetwork",
+    "MemoryLink",
 ]
 
 

@@ -34,7 +34,7 @@ class ExtensionTester:
 
     def __init__(self, name: str, mocks: Mapping[str, Mock], timeout: float) -> None:
         self.name = name
-        """The name of the extension under test."""
+        """The name of the extension under test; of several, that of the graph."""
         self.timeout = timeout
         self._mocks: dict[str, Any] = dict(mocks)
         self._cmds: Inbox[Cmd] = Inbox("command")
@@ -47,8 +47,12 @@ class ExtensionTester:
 
     @property
     def extension(self) -> Extension:
-        """The extension under test."""
-        return self._engine._core.instances[self.name].extension
+        """The extension under test, if it is a single one."""
+        return self.extension_of(self.name)
+
+    def extension_of(self, name: str) -> Extension:
+        """One of the extensions under test, by its name. Raises `KeyError`."""
+        return self._engine._core.instances[name].extension
 
     @property
     def engine(self) -> Engine:
@@ -229,10 +233,10 @@ class _TestExtension(Extension):
         self._tester._env = env
 
     async def on_stop(self, env: TenEnv) -> None:
-        # Stay reachable until the tested extension has said its last word.
-        life = env._instance.engine.lives.get(self._tester.name)
-        if life is not None:
-            await life.done.wait()
+        # Stay reachable until those that are tested have said their last words.
+        for name, life in tuple(env._instance.engine.lives.items()):
+            if name != env.name:
+                await life.done.wait()
 
     async def on_cmd(self, env: TenEnv, cmd: Cmd) -> None:
         self._tester._cmds.put(cmd)

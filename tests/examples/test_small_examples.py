@@ -17,6 +17,11 @@ SHOWN = {
         "once upon a\n",
     ],
     "flow_control": ["[player] flush: ", "[player] the last chunk was -1", "{'discarded': "],
+    "flow_policy": [
+        "[recorder] has seen 60 of 60 frames",
+        "preview video_frame frame: {'drop_oldest': ",
+        "detector video_frame frame: {'coalesce': ",
+    ],
     "dynamic_graph": [
         "[ada] one",
         "[ada] two",

@@ -240,3 +240,41 @@ async def test_the_hosts_unread_messages_of_the_turn_are_dropped() -> None:
         assert (await out.receive()).turn is new
         with pytest.raises(trio.WouldBlock):
             out.receive_nowait()
+
+
+async def test_what_was_sent_before_a_command_is_known_after_a_turn_behind_it_is_cancelled() -> (
+    None
+):
+    class Discards(ten.Extension):
+        go = trio.Event()
+        handled: list[str] = []  # noqa: RUF012 - of this test alone
+        dropped = -1
+
+        async def on_data(self, env: ten.TenEnv, data: Data) -> None:
+            self.handled.append(data.name)
+            if data.name == "first":
+                await trio.sleep_forever()
+
+        async def on_cmd(self, env: ten.TenEnv, cmd: Cmd) -> None:
+            await self.go.wait()
+            type(self).dropped = env.discard_queued(sent_before=cmd)
+            await env.return_result(cmd.ok())
+
+    graph = ten.Graph()
+    graph.node("r", Discards)
+    async with ten.open_app() as app, app.open_graph(graph) as engine:
+        turn = engine.new_turn()
+        await engine.send_data(Data("first", dest="r"))
+        await wait_all_tasks_blocked()
+        await engine.send_data(Data("old", dest="r"), turn=turn)
+        await engine.send_data(Data("before", dest="r"))
+        call = engine.start_cmd(Cmd("flush", dest="r"))
+        await wait_all_tasks_blocked()
+        for _ in range(3):
+            await engine.send_data(Data("behind", dest="r"), turn=turn)
+        await engine.send_data(Data("after", dest="r"))
+        await engine.cancel_turn(turn)
+        Discards.go.set()
+        await call.result()
+        assert Discards.dropped == 1
+        assert engine._core.instances["r"].data_line.count == 1
