@@ -146,9 +146,9 @@ def watch(
     """Show counters in the cell, again and again, until `ended` or an interrupt."""
     until = None if seconds is None else time.monotonic() + seconds
     display_id = uuid4().hex
-    before = look()
-    _show(before, display_id, update=False)
     try:
+        before = look()
+        _show(before, display_id, update=False)
         while True:
             left = every if until is None else min(every, until - time.monotonic())
             over = left <= 0 or ended.wait(left)

@@ -236,9 +236,10 @@ class NotebookGraph:
 
     def counters(self) -> Counters:
         """What its extensions and edges have come to so far."""
-        if not self.is_running:
+        try:
+            return self._in_graph(lambda core: count(core, self.recording))
+        except EngineClosed:  # what was recorded is still there
             return count(None, self.recording)
-        return self._in_graph(lambda core: count(core, self.recording))
 
     def watch(self, seconds: float | None = None, *, every: float = 0.5) -> None:
         """Show the counters, refreshed `every` so many seconds, for that long or until the graph ends.

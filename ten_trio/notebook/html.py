@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -10,6 +11,8 @@ from typing import Any
 # Notebooks are light or dark: colours that are readable on both, and no background of its own.
 STYLE = "font-family:system-ui,sans-serif;font-size:13px;line-height:1.45"
 MUTED = "#8a8fa3"
+PAGE = 900
+"""Pixels that a picture may be wide."""
 GOOD = "#0f8a5f"
 BAD = "#d92d20"
 COLOURS = {
@@ -74,9 +77,16 @@ def properties(values: Any) -> str:
     return table((), rows) if rows else ""
 
 
+_SIZE = re.compile(r'width="([0-9.]+)" height="([0-9.]+)"')
+
+
 def fitting(svg: str) -> str:
-    """The same picture, not wider than the page."""
-    return svg.replace("<svg ", '<svg style="max-width:100%;height:auto" ', 1)
+    """The same picture, not wider than a page: many frontends show it as an image that they cut off."""
+    found = _SIZE.search(svg)
+    if found is None or float(found[1]) <= PAGE:
+        return svg
+    size = f'width="{PAGE}" height="{float(found[2]) * PAGE / float(found[1]):.0f}"'
+    return svg[: found.start()] + size + svg[found.end() :]
 
 
 def _short(value: object) -> str:

@@ -184,7 +184,7 @@ def _tapped(kind: Any) -> type:
 
 
 def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else shown(value, 60)
+    return f"{value:.6g}" if isinstance(value, float) else shown(value, 60)
 
 
 def _turn(msg: Any, now: Any) -> str:

@@ -149,6 +149,7 @@ class TrioThread:
                 job.done.wait(INTERRUPT_GRACE)
             raise
         if job.outcome is None:
+            self.ended.wait(INTERRUPT_GRACE)  # the run ends: what with is known when it has
             raise EngineClosed("the notebook's app is closed") from self.error
         result: T = job.outcome.unwrap()
         return result

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from ..graphs import GRAPH_PROXY
+from ..graphs.flow import DROP_NEWEST, ERROR
+from .flow import OVERFLOW
 from .paths import InPath
 from .stats import EdgeStats, ExtensionStats, PlaceStats, QueueStats, Stats, total
 
@@ -33,6 +35,9 @@ logger = logging.getLogger("ten_trio.runtime")
 HOST: Final = "the host"
 _MARKS: Final = 64
 """How many earlier looks one queue remembers; of more, every second is forgotten."""
+
+_NEVER_IN: Final = ("conversion", DROP_NEWEST, ERROR)
+"""Causes for which messages are dropped before they get into a queue."""
 
 _Key = tuple[str, str, str, str]
 """Of an edge: source, dest, kind, name."""
@@ -123,12 +128,19 @@ class Looks:
         """`known`: how long one of those in it has waited."""
         gates = line.passage.gates if line.passage is not None else ()
         return QueueStats(
-            taken=line.popped,
+            handled=line.popped - self._lost(line),
             queued=line.count,
             oldest=max(self._waited(line, line.popped + 1), known) if line.count else 0.0,
             waiting=sum(len(each.waiters or ()) for each in (line, *gates)),
             dropped=dict(line.dropped),
         )
+
+    def _lost(self, line: Line) -> int:
+        """How many were dropped that had been in a queue: those have left it, and weren't handled."""
+        before: tuple[str, ...] = _NEVER_IN
+        if self._core.limits.overflow != "drop_oldest":
+            before = (*before, OVERFLOW)
+        return sum(number for cause, number in line.dropped.items() if cause not in before)
 
     # Edges ------------------------------------------------------------------------------------
 
@@ -192,7 +204,7 @@ class Looks:
             policy=str(edge.flow),
             queued=len(gate.queued),
             oldest=self._head(gate) if gate.queued else None,
-            taken=gate.sent - len(gate.queued),
+            handled=gate.handled,
             dropped=dict(gate.dropped),
         )
 

@@ -15,8 +15,8 @@ from ..errors import InvalidType
 class QueueStats:
     """One of the queues of an extension."""
 
-    taken: int = 0
-    """What has left it since it was made: handlers that have started, and what was dropped while it waited."""
+    handled: int = 0
+    """Messages whose handlers have started, since it was made."""
     queued: int = 0
     oldest: float = 0.0
     """Seconds that the oldest in it has waited, at least: messages carry no time, so it is how long ago
@@ -26,7 +26,7 @@ class QueueStats:
     dropped: Mapping[str, int] = attrs.field(factory=dict)
     """Messages that nobody has handled, by cause; see `ExtensionReport.dropped`."""
     rate: float | None = None
-    """Of `taken`, per second; None in what wasn't compared with an earlier look (`Stats.since`)."""
+    """Of `handled`, per second; None in what wasn't compared with an earlier look (`Stats.since`)."""
 
 
 @attrs.frozen(kw_only=True)
@@ -84,12 +84,12 @@ class EdgeStats:
     answered was sent."""
     pending: int | None = None
     """Of commands: those that aren't answered."""
-    taken: int | None = None
-    """With a flow policy: the messages that have left it."""
+    handled: int | None = None
+    """With a flow policy: messages whose handlers have started."""
     dropped: Mapping[str, int] = attrs.field(factory=dict)
     """With a flow policy: by cause. Else the receiver counts it."""
     rate: float | None = None
-    """Of `taken`, per second."""
+    """Of `handled`, per second."""
 
     @property
     def title(self) -> str:
@@ -187,9 +187,14 @@ _Counted = QueueStats | EdgeStats
 
 
 def _rate(now: _Counted, before: _Counted | None, seconds: float) -> float | None:
-    if before is None or now.taken is None or before.taken is None or now.taken < before.taken:
+    if (
+        before is None
+        or now.handled is None
+        or before.handled is None
+        or now.handled < before.handled
+    ):
         return None  # it is another one of the same name, perhaps
-    return (now.taken - before.taken) / seconds
+    return (now.handled - before.handled) / seconds
 
 
 def total(dropped: Iterable[Mapping[str, int]]) -> dict[str, int]:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 KINDS: Final = ("cmd", "result", "data", "audio_frame", "video_frame")
 
 _WITH_PATH: Final = ("cmd", "result")
-_WITH_FIELDS: Final = ("result", "data", "audio_frame", "video_frame")
+_WITH_FIELDS: Final = ("data", "audio_frame", "video_frame")
 _MOST: Final = 65_536
 
 
@@ -96,6 +96,9 @@ class Seen:
                 told["size"] = len(value)
             elif name != "name":
                 told[name] = _plain(field.show(value))
+        if isinstance(msg, CmdResult):
+            told["status"] = msg.status.name.lower()
+            told["is_final"] = msg.is_final
         properties = _plain(msg.properties)
         size = len(json.dumps(properties, ensure_ascii=False))
         told["properties"] = {} if size > _MOST else properties

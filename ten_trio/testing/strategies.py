@@ -195,6 +195,8 @@ def graphs(
 # Conversations and trials ---------------------------------------------------------------------------
 
 _waits = st.sampled_from([0, 0, 0, 0.01, 1, 10])
+# Mostly patient: who gives up hides what isn't answered.
+_PATIENCES: Final = (None, None, None, None, 0.01, 1)
 _REPLIES: Final[tuple[Reply, ...]] = ("ok", "error", "late")
 _replies = st.lists(st.sampled_from(_REPLIES), max_size=4).map(lambda drawn: tuple(drawn))
 
@@ -215,7 +217,7 @@ def _says(draw: st.DrawFn, phrases: Sequence[Phrase], clients: int) -> Say:
         properties=given,
         size=size or 0,
         wait=draw(_waits),
-        patience=draw(st.none() | st.sampled_from([0.01, 1])) if phrase.kind == "cmd" else None,
+        patience=draw(st.sampled_from(_PATIENCES)) if phrase.kind == "cmd" else None,
         client=draw(st.integers(0, clients)) if clients else 0,
     )
 
@@ -259,13 +261,13 @@ def trials(
     faults: tuple[Fault, ...] = ("none", "cut", "stall", "half-open")
     link = st.builds(Link, st.sampled_from(faults), st.integers(0, 2_000))
     delays = st.builds(Delay, extensions, nth, st.sampled_from([0, 0.01, 1]))
+    # Mostly none: where the graph has stopped, nothing else is found.
+    crash = st.tuples(st.builds(Crash, extensions, nth))
     return Trial(
         says=draw(conversations(list(own.values()), clients=clients)),
         links=tuple(draw(st.lists(link, max_size=clients))) if clients else (),
         delays=tuple(draw(st.lists(delays, max_size=3))),
-        crashes=tuple(draw(st.lists(st.builds(Crash, extensions, nth), max_size=1)))
-        if crashes
-        else (),
+        crashes=draw(st.one_of(st.just(()), st.just(()), crash)) if crashes else (),
         replies=draw(_replies) if subject.redirects else (),
         linger=draw(st.sampled_from([10, 0])),
         cancel_at=draw(st.one_of(st.none(), st.none(), st.integers(0, 400))) if cancels else None,
