@@ -163,4 +163,14 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int) else None
 
 
-__all__ = ["ERROR", "INTERRUPTED", "OK", "UNREACHABLE", "Request", "call", "read_property", "stop", "talk_to"]
+__all__ = [
+    "ERROR",
+    "INTERRUPTED",
+    "OK",
+    "UNREACHABLE",
+    "Request",
+    "call",
+    "read_property",
+    "stop",
+    "talk_to",
+]

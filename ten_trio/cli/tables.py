@@ -21,10 +21,13 @@ def tables_of(stats: Stats) -> Iterator[RenderableType]:
     """What there is to show of one graph."""
     title = Text.assemble("graph ", (stats.title, "bold"), f", {stats.state}")
     if stats.undelivered:
-        title.append(f"; {stats.undelivered} messages went nowhere")
+        messages = f"{stats.undelivered} message{'s' * (stats.undelivered != 1)}"
+        title.append(f"; {messages} went nowhere")
     yield title
     if stats.extensions:
         yield _extensions(stats)
+        for each in stats.extensions:
+            yield from _notes(each)
     shown = [each for each in stats.edges if _says_something(each)]
     if shown:
         yield _edges(shown)
@@ -48,7 +51,6 @@ def _table(*columns: str, left: int) -> Table:
 def _extensions(stats: Stats) -> Table:
     columns = ("data/s", "cmd/s", "queued", "oldest", "at work", "to answer", "asks", "dropped")
     table = _table("extension", *columns, left=1)
-    table.add_column("last error", overflow="ellipsis", no_wrap=True)
     for each in stats.extensions:
         table.add_row(*_extension(each))
     return table
@@ -59,26 +61,35 @@ def _extension(each: ExtensionStats) -> tuple[Text, ...]:
     if each.state != "running":
         name.append(f" {each.state}", "yellow")
     oldest = max(each.data.oldest, each.commands.oldest, each.results.oldest)
-    waiting = each.data.waiting
-    queued = _number(each.queued)
-    if waiting:
-        queued.append(f" ({waiting} wait)", "yellow")
     return (
         name,
         _rate(each.data.rate),
         _rate(each.commands.rate),
-        queued,
+        _number(each.queued),
         _time(oldest if each.queued else None),
         _with_time(each.handlers, each.longest),
         _with_time(each.pending, each.pending_oldest),
         _number(each.calls),
         _drops(each.dropped),
-        _error(each),
     )
 
 
+def _notes(each: ExtensionStats) -> Iterator[Text]:
+    """What a table has no room for."""
+    if each.data.waiting:
+        senders = f"{each.data.waiting} sender{'s' * (each.data.waiting != 1)}"
+        yield Text(f"{each.name}: {senders} wait for room", "yellow")
+    if each.dropped:
+        yield Text(f"{each.name}: dropped {_causes(each.dropped)}", "red")
+    if each.errors:
+        text = each.last_error.partition("\n")[0]
+        text = text if len(text) <= _BRIEF else f"{text[: _BRIEF - 3]}..."
+        number = f", {each.errors} in all" if each.errors > 1 else ""
+        yield Text(f"{each.name}: {text} ({_time(each.last_error_age).plain} ago{number})", "red")
+
+
 def _edges(edges: list[EdgeStats]) -> Table:
-    table = _table("edge", "", "/s", "queued", "oldest", "to answer", "dropped", left=2)
+    table = _table("edge", "message", "/s", "queued", "oldest", "to answer", "dropped", left=2)
     table.add_column("policy")
     for each in sorted(edges, key=lambda each: -(each.queued or 0) - (each.pending or 0)):
         table.add_row(
@@ -88,7 +99,7 @@ def _edges(edges: list[EdgeStats]) -> Table:
             _number(each.queued),
             _time(each.oldest),
             _number(each.pending),
-            _drops(each.dropped),
+            _drops(each.dropped) if each.policy else Text(""),
             Text(each.policy, "dim"),
         )
     return table
@@ -144,16 +155,8 @@ def _causes(dropped: Mapping[str, int]) -> str:
 
 
 def _drops(dropped: Mapping[str, int]) -> Text:
-    return Text(_causes(dropped), "red") if dropped else Text("")
-
-
-def _error(each: ExtensionStats) -> Text:
-    if not each.errors:
-        return Text("")
-    text = each.last_error.partition("\n")[0]
-    text = text if len(text) <= _BRIEF else f"{text[: _BRIEF - 3]}..."
-    ago = _time(each.last_error_age).plain
-    return Text(f"{text} ({ago} ago{f', {each.errors} in all' if each.errors > 1 else ''})", "red")
+    number = sum(dropped.values())
+    return Text(str(number), "red") if number else Text("0", "dim")
 
 
 __all__ = ["tables_of"]

@@ -90,7 +90,9 @@ class Conversation:
                     lines.append("  end")
                 turn = event.turn
                 if turn:
-                    lines.append(f"  rect {TURNS[self.turns.index(turn) % len(TURNS)]}")
+                    # It knows no colours in hexadecimal here: `#` begins an entity.
+                    red, green, blue = bytes.fromhex(_colour(self.turns.index(turn))[1:])
+                    lines.append(f"  rect rgb({red}, {green}, {blue})")
             shape = "-->>" if event.kind == "result" else "->>"
             text = f"{event.at:.3f} s: {_mermaid(arrow.label)}"
             lines.append(f"  {ids[event.source]}{shape}{ids[event.dest]}: {text}")
@@ -143,7 +145,7 @@ class Conversation:
                 top = HEAD + ROW * index + 8
                 yield (
                     f'<rect x="{TIMES - 8}" y="{top}" width="{width - TIMES:.0f}" height="{ROW}" '
-                    f'fill="{TURNS[turns.index(turn) % len(TURNS)]}"/>'
+                    f'fill="{_colour(turns.index(turn))}"/>'
                 )
                 if turn != shown:
                     yield (
@@ -216,6 +218,10 @@ _ENTITIES: Final = str.maketrans({"#": "#35;", ";": "#59;", "<": "#lt;", ">": "#
 
 def _mermaid(text: str) -> str:
     return text.translate(_ENTITIES)
+
+
+def _colour(turn: int) -> str:
+    return TURNS[turn % len(TURNS)]
 
 
 def _span(seconds: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 import attrs
@@ -13,30 +13,16 @@ import attrs
 from . import hooks, html
 
 if TYPE_CHECKING:
-    from ..runtime.engine import EngineCore
+    from ..runtime.stats import Stats
     from .recording import Recording
 
-
-@attrs.frozen(kw_only=True)
-class ExtensionCounters:
-    """One extension at one moment."""
-
-    name: str
-    received: int
-    """Messages sent to it, results included."""
-    sent: int
-    queued: int
-    """Data and frames that wait for it."""
-    answering: int
-    """Commands that it has still to answer."""
-    waiting: int
-    """Commands that it waits for itself."""
-    dropped: int
+ALWAYS: Final = 3
+"""The columns that are there whatever they say."""
 
 
 @attrs.frozen(kw_only=True)
 class EdgeCounters:
-    """The messages of one name from one extension to another."""
+    """The messages of one kind and name that one has sent to another."""
 
     source: str
     dest: str
@@ -46,44 +32,76 @@ class EdgeCounters:
     rate: float | None = None
     """Per second since the counters before, if there were any."""
 
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """What identifies it."""
+        return self.source, self.dest, self.kind, self.name
+
 
 @attrs.frozen(kw_only=True)
 class Counters:
     """All of a graph. `str()` has it as text."""
 
-    extensions: tuple[ExtensionCounters, ...]
+    stats: Stats | None
+    """Of its extensions, as `Engine.stats` tells them; None once it is closed."""
     edges: tuple[EdgeCounters, ...]
+    """What was sent, as it was recorded."""
     at: float
     """When, by the system's monotonic clock."""
 
     def since(self, before: Counters) -> Counters:
         """The same with rates per second since `before`."""
         seconds = max(self.at - before.at, 1e-9)
-        old = {_key(edge): edge.sent for edge in before.edges}
+        old = {edge.key: edge.sent for edge in before.edges}
         edges = (
-            attrs.evolve(edge, rate=(edge.sent - old.get(_key(edge), 0)) / seconds)
+            attrs.evolve(edge, rate=(edge.sent - old.get(edge.key, 0)) / seconds)
             for edge in self.edges
         )
-        return attrs.evolve(self, edges=tuple(edges))
+        stats = self.stats
+        if stats is not None and before.stats is not None:
+            stats = stats.since(before.stats)
+        return attrs.evolve(self, stats=stats, edges=tuple(edges))
 
     def __str__(self) -> str:
-        width = max((len(each.name) for each in self.extensions), default=0)
-        lines = [
-            f"{each.name:{width}}  received {each.received}, sent {each.sent}, queued {each.queued}, "
-            f"answering {each.answering}, waiting {each.waiting}, dropped {each.dropped}"
-            for each in self.extensions
-        ]
+        head, rows = self._extensions()
+        lines = []
+        for name, *cells in rows:
+            said = zip(head[1:], cells, strict=True)
+            lines.append(f"{name}: " + ", ".join(f"{title} {cell}" for title, cell in said if cell))
         for edge in self.edges:
             rate = "" if edge.rate is None else f", {edge.rate:.0f}/s"
             lines.append(f"{edge.source} → {edge.dest}  {edge.kind} {edge.name}: {edge.sent}{rate}")
         return "\n".join(lines)
 
+    def _extensions(self) -> tuple[list[str], list[list[str]]]:
+        """A table of texts; what nobody has anything to say about is no column of it."""
+        head = ["extension", "state", "handled", "queued", "oldest", "to answer", "waits for"]
+        head += ["dropped", "errors", "last error"]
+        rows = []
+        for each in self.stats.extensions if self.stats is not None else ():
+            queues = (each.data, each.commands, each.results)
+            rates = [queue.rate for queue in queues if queue.rate is not None]
+            handled = str(sum(queue.handled for queue in queues))
+            oldest = max(queue.oldest for queue in queues)
+            rows.append(
+                [
+                    each.name,
+                    each.state,
+                    f"{handled} ({sum(rates):.0f}/s)" if rates else handled,
+                    str(each.queued or ""),
+                    f"{oldest:.1f} s" if oldest else "",
+                    str(each.pending or ""),
+                    str(each.calls or ""),
+                    ", ".join(f"{number} {cause}" for cause, number in each.dropped.items()),
+                    str(each.errors or ""),
+                    each.last_error,
+                ]
+            )
+        kept = [i for i in range(len(head)) if i < ALWAYS or any(row[i] for row in rows)]
+        return [head[i] for i in kept], [[row[i] for i in kept] for row in rows]
+
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        head = ("extension", "received", "sent", "queued", "answering", "waiting", "dropped")
-        rows = [
-            (html.text(each.name), *(_number(value) for value in attrs.astuple(each)[1:]))
-            for each in self.extensions
-        ]
+        head, rows = self._extensions()
         edges = [
             (
                 html.text(f"{edge.source} → {edge.dest}"),
@@ -94,47 +112,22 @@ class Counters:
             )
             for edge in self.edges
         ]
-        tables = [html.table(head, rows, numbers=range(1, 7))] if rows else []
+        tables = (
+            [html.table(head, [[html.text(cell) for cell in row] for row in rows])] if rows else []
+        )
         if edges:
             heads = ("from → to", "message", "kind", "sent", "rate")
             tables.append(html.table(heads, edges, numbers=(3, 4)))
         return {"text/plain": str(self), "text/html": "".join(tables) or html.muted("nothing yet")}
 
 
-def _key(edge: EdgeCounters) -> tuple[str, str, str, str]:
-    return edge.source, edge.dest, edge.kind, edge.name
-
-
-def _number(value: int) -> str:
-    return str(value) if value else html.muted("0")
-
-
-def count(core: EngineCore | None, recording: Recording) -> Counters:
-    """The counters now; in the graph's loop, or of a graph that is closed (None)."""
-    counts = dict(recording.counts)
-    received: dict[str, int] = {}
-    sent: dict[str, int] = {}
-    for (source, dest, _, _), number in counts.items():
-        sent[source] = sent.get(source, 0) + number
-        received[dest] = received.get(dest, 0) + number
-    extensions = []
-    for name, instance in core.instances.items() if core is not None else ():
-        extensions.append(
-            ExtensionCounters(
-                name=name,
-                received=received.get(name, 0),
-                sent=sent.get(name, 0),
-                queued=instance.data_line.count,
-                answering=len(instance.in_paths),
-                waiting=len(instance.out_paths),
-                dropped=sum(instance.data_line.dropped.values()),
-            )
-        )
+def count(stats: Stats | None, recording: Recording) -> Counters:
+    """The counters now; without stats of a graph that is closed."""
     edges = (
         EdgeCounters(source=source, dest=dest, kind=kind, name=name, sent=number)
-        for (source, dest, kind, name), number in counts.items()
+        for (source, dest, kind, name), number in recording.counts.copy().items()
     )
-    return Counters(extensions=tuple(extensions), edges=tuple(edges), at=time.monotonic())
+    return Counters(stats=stats, edges=tuple(edges), at=time.monotonic())
 
 
 def watch(
@@ -168,4 +161,4 @@ def _show(counters: Counters, display_id: str, *, update: bool) -> None:
         hooks.publish(counters._repr_mimebundle_(), display_id, update=update)
 
 
-__all__ = ["Counters", "EdgeCounters", "ExtensionCounters", "count", "watch"]
+__all__ = ["Counters", "EdgeCounters", "count", "watch"]

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import GraphError, InvalidArgument, MissingExtra, TenError
 from ..graphs import Graph, PredefinedGraph, to_mermaid, to_svg
+from ..graphs.drawing import Drawable, draw
 from ..messages import AudioFrame, Cmd, CmdResult, Msg, StatusCode, VideoFrame
 from ..runtime.explanation import Explanation
 from ..runtime.report import ShutdownReport
@@ -180,9 +181,7 @@ def running_graph(graph: Any) -> Bundle:
     }
 
 
-def _listing(graph: Graph | PredefinedGraph) -> str:
-    from ..graphs.drawing import draw  # noqa: PLC0415 - private to the package
-
+def _listing(graph: Drawable) -> str:
     drawing = draw(graph)
     titles = {node.id: node.title for node in drawing.nodes}
     lines = [f"graph of {len(drawing.nodes)} nodes"]

@@ -22,7 +22,7 @@ from .latencies import Latencies, latencies
 from .streams import NotebookCall, NotebookMessages
 
 if TYPE_CHECKING:
-    from ..graphs import Graph
+    from ..graphs import FlatGraph, Graph
     from ..messages import AudioFrame, Cmd, CmdResult, Msg, VideoFrame
     from ..runtime import Engine, Explanation, ShutdownReport, Turn, TurnReport
     from ..runtime.engine import EngineCore
@@ -41,7 +41,7 @@ class NotebookGraph:
         """Where its app runs."""
         self.recording = recording
         """What has happened in it."""
-        self.definition: Graph | None = None
+        self.definition: Graph | FlatGraph | None = None
         """As it was opened."""
         self.failures: list[BaseException] = []
         """Why it isn't running any more, if it didn't close in order."""
@@ -71,7 +71,7 @@ class NotebookGraph:
 
     # For the app that keeps it, in the thread ---------------------------------------------------
 
-    def begin(self, engine: Engine, definition: Graph) -> None:
+    def begin(self, engine: Engine, definition: Graph | FlatGraph) -> None:
         """It runs."""
         self._engine, self.definition = engine, definition
         self._closed = trio.Event()
@@ -237,7 +237,7 @@ class NotebookGraph:
     def counters(self) -> Counters:
         """What its extensions and edges have come to so far."""
         try:
-            return self._in_graph(lambda core: count(core, self.recording))
+            return count(self.ask(lambda engine: engine.stats()), self.recording)
         except EngineClosed:  # what was recorded is still there
             return count(None, self.recording)
 

@@ -1,5 +1,8 @@
 """What happens in a running graph: who sends what to whom, when, in which turn.
 
+Messages are noted when they are sent. (`Engine.tap` shows them when their handlers start, which in a
+stuck graph they don't, and which leaves the time in the queue out of a round trip.)
+
 A tap is a subclass without slots of its own, put in the place of an endpoint's class: what isn't
 recorded pays nothing for the possibility.
 """

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import trio
 
-from ..errors import EngineClosed, InvalidArgument, WrongTiming
+from ..errors import EngineClosed, GraphError, InvalidArgument, Problem, WrongTiming
 from ..graphs import Graph
 from ..network import open_app as open_ordinary_app
+from ..runtime.app import _handle as engine_of
 from ..runtime.engine import EngineCore
 from . import hooks
 from .displays import Reports
@@ -149,6 +150,47 @@ class NotebookApp:
             opened.end()
             if not opened.failures:
                 self._graphs.remove(opened)
+
+    def graph(self, name: str) -> NotebookGraph:
+        """A running graph that something else has started, such as `auto_start`, by name or id.
+
+        What it does is recorded from now on.  Raises `GraphError` if there is none.
+        """
+        return self.call(self._find, name)
+
+    async def _find(self, name: str) -> NotebookGraph:
+        cores = self._app.engines
+        core = cores.get(self._app.graph_id_of(name)) or next(
+            (each for each in cores.values() if each.graph_name == name), None
+        )
+        for graph in self.graphs:
+            if core is not None and graph.graph_id == core.graph_id:
+                return graph
+        if core is None:
+            known = [each.graph_name or each.graph_id for each in self._app.engines.values()]
+            raise GraphError(
+                [Problem("graph", f"no graph {name!r} is running; there are: {known}")]
+            )
+        await core.wait_started()
+        found = NotebookGraph(self._thread, Recording())
+        await self._thread.keep(partial(self._follow, found, core))
+        return found
+
+    async def _follow(
+        self, found: NotebookGraph, core: Any, *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        self._watch(found, core)
+        found.begin(engine_of(core), core.core_or_none.graph)
+        self._graphs.append(found)
+        try:
+            task_status.started()
+            await found.engine.wait_closed()
+            if core.failures:
+                found.fail(BaseExceptionGroup(f"graph {core.title} failed", list(core.failures)))
+        finally:
+            found.end()
+            if not found.failures:
+                self._graphs.remove(found)
 
     def _watch(self, opened: NotebookGraph, core: Any) -> None:
         self._app.on_engine = None

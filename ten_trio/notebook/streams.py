@@ -10,7 +10,7 @@ import trio
 
 if TYPE_CHECKING:
     from ..messages import CmdResult
-    from ..runtime import Call, Engine
+    from ..runtime import Call, Engine, Subscription
     from .graph import NotebookGraph
 
 
@@ -61,29 +61,22 @@ class NotebookMessages:
     def __init__(self, graph: NotebookGraph, names: tuple[str, ...], capacity: int | None) -> None:
         self._graph = graph
         self._names = names
-        self._over: trio.Event
-        self._subscription: Any = None
-        graph.ask(partial(self._open, capacity))
+        kept = partial(_keep, names, capacity)
+
+        async def subscribe(engine: Engine) -> tuple[Subscription, trio.Event]:
+            found: tuple[Subscription, trio.Event] = await graph.thread.keep(kept, engine)
+            return found
+
+        self._subscription, self._over = graph.ask(subscribe)
 
     def __repr__(self) -> str:
         names = ", ".join(self._names) or "all"
         return f"<ten_trio.notebook.NotebookMessages {names}, {self.dropped} dropped>"
 
-    async def _open(self, capacity: int | None, engine: Engine) -> None:
-        await self._graph.thread.keep(partial(self._keep, capacity, engine))
-
-    async def _keep(
-        self, capacity: int | None, engine: Engine, *, task_status: trio.TaskStatus[None]
-    ) -> None:
-        self._over = trio.Event()
-        async with engine.messages(*self._names, capacity=capacity) as self._subscription:
-            task_status.started()
-            await self._over.wait()
-
     @property
     def dropped(self) -> int:
         """Messages that came while as many waited as are kept."""
-        return int(self._subscription.dropped)
+        return self._subscription.dropped
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -131,6 +124,20 @@ class NotebookMessages:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+async def _keep(
+    names: tuple[str, ...],
+    capacity: int | None,
+    engine: Engine,
+    *,
+    task_status: trio.TaskStatus[tuple[Subscription, trio.Event]],
+) -> None:
+    # It knows nothing of the reader, whose end would else never come.
+    over = trio.Event()
+    async with engine.messages(*names, capacity=capacity) as subscription:
+        task_status.started((subscription, over))
+        await over.wait()
 
 
 __all__ = ["NotebookCall", "NotebookMessages"]

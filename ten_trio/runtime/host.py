@@ -184,6 +184,8 @@ class Subscription:
 
     def drop(self, turn: Turn) -> int:
         """Drop what has come of a turn that is cancelled, but for commands; how many it was."""
+        if self._outside.closed:
+            return 0  # nothing could be put back any more, and what is left is the reader's
         kept: list[Msg] = []
         with suppress(trio.WouldBlock, trio.EndOfChannel):
             while True:

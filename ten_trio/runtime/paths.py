@@ -444,8 +444,13 @@ class Expiry:
             self._wake_at = self._scope.deadline = path.deadline
 
     def limit(self, path: OutPath, until: float) -> None:
-        """Let `path` end with ERROR once that time, by Trio's clock, has come."""
+        """Let `path` end with ERROR once that time, by Trio's clock, has come.
+
+        If it has come already, whoever sends the command answers it instead of sending it.
+        """
         path.until = until
+        if until <= self.now():
+            return
         if self._deadlines is None:
             self._deadlines = Deadlines(self._start_soon)
         if not self._closed:

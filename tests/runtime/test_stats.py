@@ -13,6 +13,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import ten_trio as ten
+from ten_trio.runtime.current import NOTHING
 from tests.network.apps import Spread, opened_apps
 from tests.runtime.acting import acting, answer, opened
 
@@ -107,13 +108,13 @@ async def test_what_waits_and_what_has_been_taken() -> None:
     async with flowing() as (engine, slow):
         await send(engine, 5)
         stats = await engine.stats()
-        assert extension(stats, "s").data.taken == 5
+        assert extension(stats, "s").data.handled == 5
         r = extension(stats, "r")
-        assert (r.data.taken, r.data.queued, r.queued, r.handlers) == (1, 4, 4, 1)
+        assert (r.data.handled, r.data.queued, r.queued, r.handlers) == (1, 4, 4, 1)
         assert edge(stats, "s", "r", "data").queued == 4
         assert edge(stats, PROXY, "s", "data").queued == 0
         await slow.let(2)
-        assert extension(await engine.stats(), "r").data.taken == 3
+        assert extension(await engine.stats(), "r").data.handled == 3
         await slow.let(3)
         # Looking has put everything back as it was.
         assert slow.got == [0, 1, 2, 3, 4]
@@ -145,7 +146,7 @@ async def test_the_rate_of_one_that_was_made_anew(autojump_clock: MockClock) -> 
         await engine.add_extension("a", Slow)
         await trio.sleep(1)
         (found,) = (await engine.stats()).since(before).extensions
-        assert (found.data.taken, found.data.rate) == (0, None)
+        assert (found.data.handled, found.data.rate) == (0, None)
 
 
 async def test_the_age_of_the_oldest_is_what_looks_tell(autojump_clock: MockClock) -> None:
@@ -198,7 +199,7 @@ async def test_commands_that_nobody_has_answered(autojump_clock: MockClock) -> N
         await slow.let(2)
         stats = await engine.stats()
         assert (extension(stats, "r").pending, edge(stats, "s", "r", "cmd").oldest) == (1, 1)
-        assert extension(stats, "s").results.taken == 2
+        assert extension(stats, "s").results.handled == 2
 
 
 async def test_commands_that_have_not_begun(autojump_clock: MockClock) -> None:
@@ -233,7 +234,7 @@ async def test_edges_with_a_policy_count_for_themselves(autojump_clock: MockCloc
         found = edge(stats, "s", "r", "data")
         assert (found.policy, found.queued) == ("2, drop_oldest", 2)
         assert found.oldest == 0  # nobody has looked since they came
-        assert (found.taken, found.dropped, found.rate) == (3, {"drop_oldest": 2}, 1)
+        assert (found.handled, found.dropped, found.rate) == (1, {"drop_oldest": 2}, 0)
         r = extension(stats, "r")
         assert r.data.dropped == r.dropped == {"drop_oldest": 2}
         await trio.sleep(3)
@@ -242,11 +243,32 @@ async def test_edges_with_a_policy_count_for_themselves(autojump_clock: MockCloc
         assert r.queued == 2
         await slow.let(3)
         found = edge(await engine.stats(), "s", "r", "data")
-        assert (found.queued, found.oldest, found.taken) == (0, None, 5)
+        assert (found.queued, found.oldest, found.handled) == (0, None, 3)
+        assert extension(await engine.stats(), "r").data.handled == 3
+
+
+@pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
+async def test_what_was_dropped_is_not_handled(policy: Any) -> None:
+    slow = Slow()
+    graph = ten.Graph()
+    graph.node("s", Source)
+    graph.node("r", lambda: slow)
+    graph.connect("s", "r", data="d")
+    graph.expose("data_in", "d", "s")
+    async with opened(graph, queue=1, hard_queue=2, overflow=policy) as engine:
+        for number in range(10):  # as somebody does who doesn't wait for room
+            engine._core.instances["s"].post(ten.Data("d", {"n": number}), NOTHING)
+        await wait_all_tasks_blocked()
+        dropped = extension(await engine.stats(), "r").data.dropped["overflow"]
+        await slow.let(20)
+        r = extension(await engine.stats(), "r").data
+        assert (r.dropped, r.queued) == ({"overflow": dropped}, 0)
+        assert r.handled == len(slow.got) == 10 - dropped
+        assert dropped > 5
 
 
 async def test_a_policy_with_an_age_knows_it(autojump_clock: MockClock) -> None:
-    async with flowing(capacity=9, max_age_ms=60_000) as (engine, slow):
+    async with flowing(capacity=9, max_age_ms=60_000) as (engine, _):
         await send(engine, 3)
         await trio.sleep(2)
         stats = await engine.stats()
@@ -391,43 +413,47 @@ async def test_all_graphs_of_an_app_or_one() -> None:
         two.stop()
 
 
+@asynccontextmanager
 async def in_its_own_loop(
-    blocks: Callable[[], object], begun: trio.Event | None = None
-) -> ten.Stats:
-    async def on_data(env: ten.TenEnv, data: ten.Data) -> None:
-        if data["n"]:
-            blocks()
+    block: Callable[[], object], **limits: Any
+) -> AsyncGenerator[ten.Engine, None]:
+    async def on_cmd(env: ten.TenEnv, cmd: ten.Cmd) -> None:
+        block()
+        await answer(env, cmd)
 
     graph = ten.Graph()
-    graph.node("a", acting(on_data=on_data))
-    graph.expose("data_in", "d", "a")
-    limits = ten.Limits(loop_patience=0.05)
+    graph.node("a", acting(on_cmd=on_cmd))
+    graph.expose("cmd_in", "c", "a")
     with trio.fail_after(10):
-        async with ten.open_app(limits=limits) as app:
+        async with ten.open_app(limits=ten.Limits(**limits)) as app:
             async with app.open_graph(graph, own_loop=True) as engine:
-                await engine.send_data(ten.Data("d", {"n": 0}))
-                await engine.send_data(ten.Data("d", {"n": 1}))
-                if begun is not None:
-                    await begun.wait()
-                return await engine.stats()
+                engine.post_cmd(ten.Cmd("c"))
+                yield engine
 
 
 async def test_a_graph_with_a_loop_of_its_own() -> None:
-    stats = await in_its_own_loop(lambda: None)
+    async with in_its_own_loop(lambda: None) as engine:
+        stats = await engine.stats()
     assert stats.state == "running"
-    assert extension(stats, "a").data.queued + extension(stats, "a").data.taken == 2
+    commands = extension(stats, "a").commands
+    assert commands.queued + commands.handled == 1
 
 
 @pytest.mark.slow
 async def test_a_loop_that_does_not_answer() -> None:
-    # Gives up by itself: the graph has to be closed afterwards.
-    begun, here = trio.Event(), trio.lowlevel.current_trio_token()
+    begun, go_on = trio.Event(), threading.Event()
+    here = trio.lowlevel.current_trio_token()
 
     def block() -> None:
         here.run_sync_soon(begun.set)
-        threading.Event().wait(0.3)
+        go_on.wait(10)
 
-    stats = await in_its_own_loop(block, begun)
+    async with in_its_own_loop(block, loop_patience=0.05) as engine:
+        try:
+            await begun.wait()
+            stats = await engine.stats()
+        finally:
+            go_on.set()
     assert stats.state.startswith("its loop doesn't answer")
     assert stats.extensions == ()
 
