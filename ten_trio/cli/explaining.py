@@ -12,7 +12,7 @@ from ..errors import InvalidType, TenError
 from ..messages import Cmd, CmdResult, Loc, StatusCode
 from ..network import Client
 from ..runtime import Explanation
-from ..runtime.app import EXPLAIN
+from ..runtime.app_commands import EXPLAIN
 from .calling import ERROR, OK, UNREACHABLE, talk_to
 from .screens import tell_error
 

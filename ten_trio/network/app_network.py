@@ -20,7 +20,7 @@ from ..errors import TenError
 from ..graphs import Graph
 from ..graphs.loading import read_graph, write_graph
 from ..messages import CloseApp, Cmd, CmdResult, Loc, StartGraph, StatusCode, StopGraph
-from ..runtime.app import EXPLAIN
+from ..runtime.app_commands import EXPLAIN
 from ..runtime.engine import EngineCore
 from ..runtime.paths import made_result, new_id
 from .admission import Admission

@@ -45,8 +45,11 @@ async def open_app(
     folder (`ten_packages/protocol/`) and those installed.
     `uri`, `listen` and `network` are each taken from the property.json if they aren't given here.
 
-    Raises `GraphError`, `ConfigError`, `OSError` if it can't listen, and what starting the graphs raises.
+    Raises `GraphError`, `ConfigError`, `OSError` if it can't listen, what starting the graphs raises, and
+    `RuntimeError` outside of a Trio run.
     """
+    if not trio.lowlevel.in_trio_run():
+        raise RuntimeError("ten_trio.open_app needs Trio: trio.run(main), not asyncio.run(main())")
     settings = settings_of(source)
     bounds = network_settings(settings) if network is None else network
     folder = FolderProtocols(settings.base_dir)

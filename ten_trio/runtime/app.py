@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import uuid4
 
 import attrs
 import trio
 
-from ..errors import EngineClosed, GraphError, Problem, StartTimeout, TenError
+from ..errors import EngineClosed, GraphError, Problem, StartTimeout
 from ..graphs import (
     GRAPH_PROXY,
     AppProperty,
@@ -25,8 +24,9 @@ from ..graphs import (
     load_app_property,
     load_graph_file,
 )
-from ..messages import Data, Loc, Msg, Properties, StartGraph, StatusCode, StopGraph
+from ..messages import Data, Loc, Msg, Properties, StartGraph, StatusCode
 from .addons import AppAddons
+from .app_commands import answer_why, carry_out
 from .compiled import CompiledGraphs
 from .directory import HOST
 from .engine import EngineCore
@@ -36,7 +36,7 @@ from .handle import Engine
 from .host import Outside
 from .limits import Limits
 from .looks import look_from_outside
-from .loops import Loop, ask
+from .loops import Loop
 from .metadata import MetadataStore
 from .own_handle import OwnLoopEngine
 from .own_loop import CoreLink
@@ -51,9 +51,6 @@ if TYPE_CHECKING:
     from .boundary import AppBoundary
 
 logger = logging.getLogger("ten_trio.runtime")
-
-EXPLAIN: Final = "ten:explain"
-"""The command that an app itself answers with what `App.explain` says, for those that may control it."""
 
 GraphSource = Graph | str | Path | Mapping[str, Any]
 
@@ -373,30 +370,7 @@ class App:
 
     def take_cmd(self, cmd: Cmd, path: Any, engine: EngineCore | CoreLink | None) -> None:
         """start_graph, stop_graph or close_app from one of the graphs, or (None) from outside."""
-        if isinstance(cmd, StartGraph):
-            assert engine is not None
-            self._spawn(self._start_by_cmd, cmd, path, engine)
-        elif isinstance(cmd, StopGraph):
-            own = "" if engine is None else engine.graph_id
-            core = self.engines.get(self.graph_id_of(cmd.graph_id) if cmd.graph_id else own)
-            if core is None:
-                path.answer(StatusCode.ERROR, "Failed to find the engine to be shut down.")
-            elif core is engine:
-                # Its sender would be gone by the time it is done: the answer comes first.
-                path.answer(StatusCode.OK, "close engine begins")
-                self._spawn(_close_after_answer, core)
-            else:
-                core.request_close("stop_graph")
-                self._spawn(_answer_when_closed, core, path)
-        else:
-            path.answer(StatusCode.OK, "close app begins")
-            self._spawn(self._close_after_answer, engine)
-
-    async def _close_after_answer(self, engine: EngineCore | CoreLink | None) -> None:
-        with trio.CancelScope(shield=True):
-            if engine is not None:
-                await _answer_handled(engine)
-            self.request_close("close_app")
+        carry_out(self, cmd, path, engine)
 
     def graph_for(self, cmd: StartGraph, graph_id: str | None = None) -> EngineCore | CoreLink:
         """The engine that a start_graph command asks for, not running yet. Raises what is wrong."""
@@ -426,17 +400,7 @@ class App:
 
     def answer_why(self, cmd: Cmd, path: Any) -> None:
         """Answer an `EXPLAIN` command: what `explain` says of its `graph_id`, as JSON."""
-        self._spawn(self._answer_why, cmd, path)
-
-    async def _answer_why(self, cmd: Cmd, path: Any) -> None:
-        graph = cmd._props.get("graph_id", "")
-        try:
-            found = await self.explain(graph if isinstance(graph, str) else repr(graph))
-        except GraphError as error:
-            path.answer(StatusCode.ERROR, str(error))
-            return
-        content = json.dumps([each.to_dict() for each in found], ensure_ascii=False)
-        path.answer(StatusCode.OK, "", explanation=content)
+        self._spawn(answer_why, self, cmd, path)
 
     def _tell_of(self, core: EngineCore | CoreLink) -> None:
         if self.on_graph is not None:
@@ -446,24 +410,6 @@ class App:
         await core.created.wait()
         if core.is_created and self.on_graph is not None:
             self.on_graph(_handle(core))
-
-    async def _start_by_cmd(
-        self, cmd: StartGraph, path: Any, engine: EngineCore | CoreLink
-    ) -> None:
-        with trio.CancelScope(shield=True):
-            try:
-                core = self.graph_for(cmd)
-                await self._run_unattended(core)
-            except TenError as error:
-                path.answer(StatusCode.ERROR, str(error))
-            except BaseExceptionGroup as group:
-                path.answer(StatusCode.ERROR, "; ".join(str(error) for error in group.exceptions))
-            except Exception as error:
-                # Of the app's own tasks none may end the app, and every command ends.
-                logger.exception("a start_graph command of %s fails", cmd._src)
-                path.answer(StatusCode.ERROR, f"{type(error).__name__}: {error}")
-            else:
-                path.answer(StatusCode.OK, "", graph_id=core.graph_id)
 
     # Between graphs ---------------------------------------------------------------------------
 
@@ -587,29 +533,6 @@ def failure_data(graph_id: str, failures: Sequence[BaseException]) -> Data:
 async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
     await event.wait()
     scope.cancel("one of two events")
-
-
-async def _close_after_answer(core: EngineCore | CoreLink) -> None:
-    with trio.CancelScope(shield=True):
-        await _answer_handled(core)
-        core.request_close("stop_graph")
-
-
-async def _answer_handled(core: EngineCore | CoreLink) -> None:
-    # The answer is in the sender's line: let it be handled there first.
-    if isinstance(core, CoreLink):
-        if core.core_or_none is None:
-            return  # its loop isn't known here yet, and hears of the close after the answer anyway
-        with suppress(trio.RunFinishedError):
-            await ask(core.loop, core.core.start_soon, trio.lowlevel.checkpoint)
-    else:
-        await trio.lowlevel.checkpoint()
-
-
-async def _answer_when_closed(core: EngineCore | CoreLink, path: Any) -> None:
-    with trio.CancelScope(shield=True):
-        await core.closed.wait()
-        path.answer(StatusCode.OK, "close engine done")
 
 
 @asynccontextmanager

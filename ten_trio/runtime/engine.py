@@ -223,7 +223,7 @@ class EngineCore:
                 await trio.lowlevel.checkpoint()
             for node in self.local_nodes:
                 try:
-                    self._place(node, *await self._make(node))
+                    self.place(node, *await self.make(node))
                 except Exception as error:  # noqa: BLE001 - addons are user code; Cancelled isn't one
                     blame(error, f"while {node.name!r} was created", self)
                     failures.append(error)
@@ -245,7 +245,7 @@ class EngineCore:
         is_here = self.app.is_here
         return tuple(node for node in self.graph.nodes if not node.app or is_here(node.app))
 
-    def _place(
+    def place(
         self, node: FlatNode, extension: Extension, settings: Settings, metadata: Metadata
     ) -> Life:
         group = self.groups.get(node.group)
@@ -258,7 +258,7 @@ class EngineCore:
         self.lives[node.name] = life
         return life
 
-    async def _make(self, node: FlatNode) -> tuple[Extension, Settings, Metadata]:
+    async def make(self, node: FlatNode) -> tuple[Extension, Settings, Metadata]:
         addon = self.app.addons.find(node.addon, self.app.base_dir)
         extension = await addon.create(node.name)
         try:
@@ -270,7 +270,7 @@ class EngineCore:
     async def rebuild(self, instance: Instance) -> tuple[Extension, Settings]:
         """A new extension for a restart."""
         node = next(node for node in self.graph.nodes if node.name == instance.name)
-        extension, settings, _ = await self._make(node)
+        extension, settings, _ = await self.make(node)
         return extension, settings
 
     @property
@@ -452,72 +452,7 @@ class EngineCore:
 
     # Changing a running graph -----------------------------------------------------------------
 
-    async def add_extension(self, node: FlatNode) -> None:
-        """Create and start one more extension; all of it or nothing.
-
-        Raises `GraphError` if there is one of that name, and what creating and starting it raises.
-        """
-        self._check_new(node.name)
-        made = await self._make(node)
-        self._check_new(node.name)
-        life = self._place(node, *made)
-        failures: list[Exception] = []
-        life.trial = failures
-        self.graph = attrs.evolve(self.graph, nodes=(*self.graph.nodes, node))
-        compile_routes(self)
-        self.start_soon(life.run)
-        try:
-            await life.ready.wait()
-        finally:
-            if not life.ready.is_set() or failures:
-                with trio.CancelScope(shield=True):
-                    await self._take_away(life)
-        if failures:
-            raise (
-                failures[0]
-                if len(failures) == 1
-                else ExceptionGroup(f"{node.name} could not be started", failures)
-            )
-        self.check_open()
-        life.trial = None
-
-    def _check_new(self, name: str) -> None:
-        self.check_open()
-        if name in self.instances or name == GRAPH_PROXY:
-            raise GraphError([Problem("nodes", f"the graph already has a node {name!r}")])
-
-    async def remove_extension(self, name: str) -> None:
-        """Stop one extension in order and take it and its edges out of the graph.
-
-        Nothing is sent to it from now on, what it sends goes its way until it has ended.  Raises
-        `GraphError`.
-        """
-        self.check_open()
-        if name not in self.instances or name in self.removed:
-            raise GraphError([Problem("nodes", f"the graph has no node {name!r}")])
-        await self._take_away(self.lives[name])
-
-    async def _take_away(self, life: Life) -> None:
-        name = life.instance.name
-        self.removed.add(name)
-        if life.done.is_set():
-            self._forget(life)
-        elif not self.closing:
-            inward = [e for e in self.edges if (e.dest_app, e.dest) == (self.app.uri, name)]
-            self.routes.disconnect(inward)
-            compile_routes(self)
-            life.stop()
-            self.start_soon(self._bound, life)
-        await life.done.wait()
-
-    async def _bound(self, life: Life) -> None:
-        # In a task of its own: whoever has asked for the removal may be cancelled.
-        with trio.move_on_after(self.grace) as scope:
-            await life.done.wait()
-        if scope.cancelled_caught:
-            life.cancel("the grace of its removal ran out")
-
-    def _forget(self, life: Life) -> None:
+    def forget(self, life: Life) -> None:
         """An extension that was taken away has ended."""
         instance = life.instance
         self.routes.remove_extension(instance.name)
@@ -609,7 +544,7 @@ class EngineCore:
             if all(life.stopped for life in self.lives.values()):
                 self._all_stopped.set()
         elif life.instance.name in self.removed:
-            self._forget(life)
+            self.forget(life)
 
     async def _close(self) -> None:
         self.request_close("cancelled from inside")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..messages import Timeout
@@ -64,6 +65,9 @@ class Extension:
                 raise TypeError(f"{cls.__qualname__}.{name} must be an `async def`")
             if callback is not None:
                 _check_arguments(callback, f"{cls.__qualname__}.{name}", _CALLBACKS[name])
+        for name, method in cls.__dict__.items():
+            if name.startswith("on_") and inspect.iscoroutinefunction(method):
+                _check_name(name, cls.__qualname__)
 
     async def on_configure(self, env: TenEnv) -> None:
         """Before the properties are loaded: the place for `env.init_property_from_json`."""
@@ -119,6 +123,13 @@ class Extension:
 
     async def on_video_frame(self, env: TenEnv, frame: VideoFrame) -> None:
         """Handle a video frame. The default ignores it."""
+
+
+def _check_name(name: str, where: str) -> None:
+    """Refuse what is hardly meant: nobody would ever call it. Other names with on_ are the user's."""
+    if name not in _CALLBACKS:
+        for meant in get_close_matches(name, _CALLBACKS, n=1, cutoff=0.9):
+            raise TypeError(f"{where}.{name} is called by nobody; did you mean {meant}?")
 
 
 def _check_arguments(callback: Callable[..., Any], name: str, wanted: str) -> None:

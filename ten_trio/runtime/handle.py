@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ..graphs import Graph, flatten
+from .changing import add_extension, remove_extension
 from .explain import explain_from_outside
 from .host import HostSender
 from .looks import look_from_outside
@@ -149,11 +150,11 @@ class Engine(HostSender):
         graph.node(name, addon, group=group, property=dict(property or {}), **settings)
         core = self._core
         node = flatten(graph, base_dir=core.app.base_dir, app_uri=core.app.uri or None).nodes[0]
-        await core.add_extension(node)
+        await add_extension(core, node)
 
     async def remove_extension(self, name: str) -> None:
         """Stop one extension in order and take it out, with its edges. Raises `GraphError`."""
-        await self._core.remove_extension(name)
+        await remove_extension(self._core, name)
 
     async def connect(self, source: str, dest: str | Iterable[str], **kinds: Any) -> None:
         """Add edges, as `Graph.connect` describes them. All or nothing: raises `GraphError`."""
