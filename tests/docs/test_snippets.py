@@ -6,6 +6,7 @@ a reader doesn't see, change that for the block that follows them:
 
     <!-- continue -->   goes on where the block before it stopped, with the same names
     <!-- no-run -->     is only shown
+    <!-- in PATH -->    is a literal part of that file, which is run by tests of its own
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 BLOCK = re.compile(
-    r"(?:^[ \t]*<!--[ \t]*(?P<mark>[\w-]+)[ \t]*-->[ \t]*\n\s*)?"
+    r"(?:^[ \t]*<!--[ \t]*(?P<mark>no-run|continue|in (?P<file>[\w./-]+))[ \t]*-->[ \t]*\n\s*)?"
     r"^(?P<indent>[ \t]*)```python[^\n]*\n(?P<source>.*?)^(?P=indent)```[ \t]*$"
     r"(?:\s*^(?P=indent)```text[ \t]*\n(?P<output>.*?)^(?P=indent)```[ \t]*$)?",
     re.DOTALL | re.MULTILINE,
@@ -68,7 +69,7 @@ def programs(page: str, text: str) -> Iterator[Program]:
     program: Program | None = None
     for block in BLOCK.finditer(text):
         mark, output = block["mark"], block["output"]
-        if mark == "no-run":
+        if mark == "no-run" or block["file"]:
             continue
         snippet = Snippet(
             line=text.count("\n", 0, block.start("source")) + 1,
@@ -124,6 +125,25 @@ def test_snippet(program: Program, tmp_path: Path) -> None:
     for snippet, printed in zip(program.snippets, run(program, tmp_path), strict=True):
         if snippet.output is not None and not same(snippet.output, printed, doctest.ELLIPSIS):
             assert printed == snippet.output, f"{program.page}:{snippet.line} prints otherwise"
+
+
+def quotes(text: str) -> Iterator[tuple[str, str]]:
+    """What a page quotes of files: their paths and the quoted parts."""
+    for block in BLOCK.finditer(text):
+        if block["file"]:
+            yield block["file"], dedent(block["source"])
+
+
+@pytest.mark.parametrize("path", [pytest.param(path, id=path.name) for path in pages()])
+def test_what_a_page_quotes_is_in_the_file(path: Path) -> None:
+    for file, quoted in quotes(path.read_text(encoding="utf-8")):
+        assert quoted in (ROOT / file).read_text(encoding="utf-8"), f"{file} reads otherwise"
+
+
+def test_quotes_are_found() -> None:
+    text = "<!-- in a/b_1.py -->\n```python\nx = 1\n```\n"
+    assert list(quotes(text)) == [("a/b_1.py", "x = 1\n")]
+    assert list(programs("page.md", text)) == []
 
 
 PAGE = """
