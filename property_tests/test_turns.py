@@ -127,7 +127,9 @@ class Talk:
 
     async def ask(self, engine: Any, dest: str, turn: ten.Turn | None, number: int) -> None:
         with trio.move_on_after(500) as scope:
-            await engine.send_cmd(ten.Cmd("c", {"n": number}, dest=dest), turn=turn)
+            result = await engine.send_cmd(ten.Cmd("c", {"n": number}, dest=dest), turn=turn)
+            if not result.ok and (turn is None or not turn.is_cancelled):
+                self.wrong.append(f"command {number} of {turn}: {result.detail}")
         if scope.cancelled_caught:
             self.wrong.append(f"command {number} of {turn} never ends")
 
@@ -168,6 +170,9 @@ class Worker(ten.Extension):
         talk, turn, number = self.talk, env.turn, msg["n"]
         if turn is not None and turn.is_cancelled:
             talk.wrong.append(f"{env.name} starts {number} of {turn}")
+        sent = talk.plan.sends[number].turn
+        if turn is not (None if sent == NEVER else talk.turns[sent]):
+            talk.wrong.append(f"at {env.name}, {number} belongs to {turn}")
         talk.handled[env.name, number] += 1
         how = self.plan.waits[self.count % len(self.plan.waits)]
         self.count += 1
@@ -183,7 +188,9 @@ class Worker(ten.Extension):
                 talk.at_work[turn] -= 1
         for index in self.plan.on:
             if self.plan.asks:
-                await env.send_cmd(ten.Cmd("c", {"n": number}, dest=f"n{index}"))
+                result = await env.send_cmd(ten.Cmd("c", {"n": number}, dest=f"n{index}"))
+                if not result.ok and (turn is None or not turn.is_cancelled):
+                    talk.wrong.append(f"what {env.name} asks for {number}: {result.detail}")
             else:
                 await env.send_data(ten.Data("d", {"n": number}, dest=f"n{index}"))
 

@@ -1,0 +1,113 @@
+"""Faults of lines and lanes: order, room, and who waits for whom."""
+
+from __future__ import annotations
+
+from .fault import Fault
+
+FAULTS = (
+    Fault(
+        "what is queued is turned around when a line gets a lane of its own",
+        "runtime.lanes:Group.promote",
+        "for msg in lane.take(*along):",
+        "for msg in reversed(lane.take(*along)):",
+        "order overtaking",
+    ),
+    Fault(
+        "commands and results wait behind data that is held up",
+        "runtime.lanes:Worker._finish",
+        "self.group.scatter(line)\n",
+        "pass\n",
+        "deadlock overtaking",
+    ),
+    Fault(
+        "data that has come meanwhile goes before commands that waited longer",
+        "runtime.lanes:Group.gather",
+        "behind = own.take_all()",
+        "behind = []",
+        "overtaking order",
+    ),
+    Fault(
+        "the lines of a receiver stay apart once a handler has waited",
+        "runtime.lanes:Worker._finish",
+        "gathered = not line.serial or self.group.gather(line)",
+        "gathered = True",
+        "overtaking order",
+    ),
+    Fault(
+        "a lane that is given up takes only one line back",
+        "runtime.lanes:Group.demote",
+        "        if each.lane is own:\n",
+        "        if each is line:\n",
+        "order overtaking",
+    ),
+    Fault(
+        "a handler that waits holds up its whole group",
+        "runtime.lanes:Worker._drain",
+        "if lane.owner is not line:\n",
+        "if False:\n",
+        "deadlock order",
+    ),
+    Fault(
+        "all handlers of an extension share one context",
+        "runtime.lanes:Worker._drain",
+        "context = line.context.copy()",
+        "context = line.context",
+        "turns relays",
+    ),
+    Fault(
+        "a wait for room may close a circle",
+        "runtime.lines:Line.wait_for_room",
+        "(sender is not None and line.held_up_by(sender))",
+        "False",
+        "deadlock",
+    ),
+    Fault(
+        "a sender waits for room at one who waits for a result",
+        "runtime.lines:Line.wait_for_room",
+        "if line.result_waits or (",
+        "if (",
+        "conservation deadlock",
+    ),
+    Fault(
+        "those who wait for room aren't let go when their receiver asks something",
+        "runtime.lines:Line.begin_result_wait",
+        "        self.release()\n",
+        "",
+        "conservation deadlock",
+    ),
+    Fault(
+        "nobody is told that there is room again",
+        "runtime.lanes:Worker._drain",
+        "line.release()\n",
+        "pass\n",
+        "deadlock conservation",
+    ),
+    Fault(
+        "a queue without a bound",
+        "runtime.endpoint:Endpoint.post",
+        "if count > line.cap:",
+        "if False:",
+        "conservation",
+    ),
+    Fault(
+        "a sender that has to wait for room doesn't",
+        "runtime.endpoint:Endpoint.post",
+        "                full = line\n",
+        "                pass\n",
+        "conservation",
+    ),
+    Fault(
+        "cancelled while it waits for room, a sender is still let go",
+        "runtime.lines:Line.wait_for_room",
+        "            self.waiters.pop(task, None)\n",
+        "            pass\n",
+        "close conservation",
+    ),
+    Fault(
+        "a sender's message goes to the same receiver for all of its destinations",
+        "runtime.endpoint:Endpoint.post",
+        "shell._line = line = hop.line",
+        "shell._line = line = hops[0].line",
+        "order",
+    ),
+)
