@@ -99,7 +99,9 @@ def _functions(module: ModuleType) -> Iterator[tuple[str, FunctionType]]:
                 function = _function(member)
             except Exception:  # noqa: BLE001 - no function: nothing to change
                 continue
-            if function.__module__ == module.__name__ and function.__name__ != "<lambda>":
+            # Not what attrs has made.
+            is_ours = function.__code__.co_filename == module.__file__
+            if is_ours and function.__name__ != "<lambda>":
                 yield f"{name}.{inner}" if inner else name, function
 
 
@@ -220,6 +222,8 @@ def main() -> None:
             change = trials[trial]
             package = change.module.split(".")[1]
             tried[package] += 1
+            if not tried.total() % 10:
+                print(f"{noticed.total()} of the first {tried.total() - 1} noticed", flush=True)
             noticed[package] += trial.result()
             if not trial.result():
                 print(f"survives: {_described(change)}", flush=True)

@@ -18,6 +18,7 @@ from property_tests.streams import KINDS, Raw, Record, encoded, message, raw, se
 from ten_trio.messages import StopGraph
 from ten_trio.network import NetworkSettings, WireMsg, app_network
 from ten_trio.network.transports.sockets import SocketPipe
+from ten_trio.runtime.own_loop import CoreLink
 
 pytestmark = pytest.mark.slow
 
@@ -322,6 +323,33 @@ async def test_an_answer_of_the_app_finds_a_connection_that_has_moved(
                 await send(client, message("cmd", 2))
                 await client.until("2")
                 assert record.of("") == [1, 2]
+
+
+@ALL
+async def test_an_answer_that_is_ready_during_the_move_comes_after_it(
+    transport: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[Any] = []
+    monkeypatch.setattr(ten.App, "take_cmd", lambda self, cmd, path, engine: kept.append(path))
+    post = CoreLink.post
+
+    def answer_then_post(self: CoreLink, *args: Any) -> None:
+        # The graph's loop is being asked: whether the connection is still here isn't known.
+        if kept:
+            kept.pop().answer(ten.StatusCode.OK, "late")
+        post(self, *args)
+
+    monkeypatch.setattr(CoreLink, "post", answer_then_post)
+    with trio.fail_after(10):
+        async with serving(transport, folder, own_loop=True) as app, raw(app.uri) as client:
+            record = Record()
+            stop = StopGraph(graph_id="another", dest=ten.Loc(""))
+            stop.seq_id = "stop"
+            await send(client, WireMsg(stop), start(), message("cmd", 1))
+            assert (await client.until("stop")).detail == "late"
+            await client.until("1")
+            assert record.of("") == [1]
+            assert not kept
 
 
 @ALL
