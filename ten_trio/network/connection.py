@@ -319,6 +319,7 @@ class Connection:
                         piece = await self.wire.receive()
                     elif (heard := await self._receive_within(idle)) is None:
                         self._ended(f"silent for {idle:g} s")
+                        self.close(self.reason)  # in order: something may have come up right now
                         break
                     else:
                         piece = heard
@@ -333,11 +334,15 @@ class Connection:
         return False
 
     async def _receive_within(self, seconds: float) -> bytes | str | None:
+        was_busy = False
         while True:
             with trio.move_on_after(seconds):
                 return await self.wire.receive()
-            if not self.is_busy():
+            # Whoever has just got an answer has as long as anybody to say something else.
+            busy = self.is_busy() or bool(self._outbox)
+            if not busy and not was_busy:
                 return None
+            was_busy = busy
 
     def _how_it_closed(self) -> str:
         if self.dialect.trailing:

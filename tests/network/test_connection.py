@@ -423,7 +423,23 @@ async def test_a_client_that_waits_for_something_may_be_silent(autojump_clock: M
     connection.is_busy = lambda: trio.current_time() < 35
     with trio.fail_after(100):
         await connection.run(lambda _: None)
-    assert trio.current_time() == 40
+    # It is looked after every 10 s; from 35 on it had at least as long to say something else.
+    assert trio.current_time() == 50
+
+
+async def test_an_answer_that_comes_just_then_is_written(autojump_clock: MockClock) -> None:
+    connection, wire = made(attrs.evolve(SETTINGS, idle_timeout=10), Role.IN_EXTERNAL)
+
+    def is_busy() -> bool:
+        if trio.current_time() == 10:
+            connection.send(data(1))
+        return False
+
+    connection.is_busy = is_busy
+    with trio.fail_after(100):
+        await connection.run(lambda _: None)
+    assert wire.writes == [encoded(1)]
+    assert trio.current_time() == 30  # whoever is told something has time to say something
 
 
 async def test_every_piece_is_a_sign_of_life(autojump_clock: MockClock) -> None:
