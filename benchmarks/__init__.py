@@ -47,5 +47,49 @@ BUDGETS: Final[dict[str, float]] = {
     "network-ws-stream/1": 1 / 3,
     # KiB.
     "idle-rss": 48.0,
+    # x the same with a hundredth of it, or less.
+    "scale-engines/100": 2.0,
+    "scale-nodes/50": 2.0,
 }
 """The most that the median of a case may be, in the case's unit. What isn't here is for information."""
+
+TARGETS: Final[dict[str, float]] = {
+    # x H.
+    "hop/1": 0.28,
+    "hop/64": 0.28,
+    "groups/1": 1.3,
+    "groups/64": 0.35,
+    "fan-out/100": 0.22,
+    "cmd-host/1": 1.8,
+    "cmd-host/100": 1.0,
+    "cmd-handler/1": 3.0,
+    "cmd-nested/3": 8.0,
+    "stream": 0.22,
+    "own-loop/batch": 0.1,
+    # x the same without.
+    "waited/1": 1.15,
+    "waited/64": 1.15,
+    "waits/1": 2.0,
+    "waits/64": 0.6,
+    # x the same with less of it.
+    "scale-engines/100": 1.5,
+    "scale-engines/1000": 1.5,
+    "scale-cmds/10000": 1.5,
+    "scale-nodes/50": 1.5,
+    "scale-nodes/500": 1.5,
+    # x a bare nursery; KiB; tasks.
+    "start-stop": 2.5,
+    "idle-rss": 32.0,
+    "idle-tasks": 8.0,
+    # ms.
+    "sessions/p99": 1.0,
+    "flood/p99": 2.5,
+    "churn/pause": 20.0,
+    # Objects.
+    "closed/left": 0.0,
+    # x json.loads and cattrs, x msgpack alone, x import trio.
+    "load/1000": 3.0,
+    "codec-cmd": 3.0,
+    "import": 1.5,
+}
+"""Where it is to get to, in the case's unit. A budget is what holds today; this is not for `--check`."""

@@ -9,6 +9,7 @@ import platform
 import statistics
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -24,8 +25,11 @@ from rich.table import Table
 import ten_trio as ten
 
 from . import (
+    churn,
     codec,
     commands,
+    comparing,
+    crossing,
     floor,
     flow,
     graphs,
@@ -34,45 +38,75 @@ from . import (
     hop,
     messages,
     network,
+    picture,
+    scale,
+    sessions,
+    startup,
     turns,
 )
 
-CASES = [*floor.CASES, *hop.CASES, *commands.CASES, *graphs.CASES, *messages.CASES, *codec.CASES]
+CASES = [*floor.CASES, *hop.CASES, *commands.CASES, *crossing.CASES, *scale.CASES, *graphs.CASES]
+CASES += [*startup.CASES, *churn.CASES, *sessions.CASES, *messages.CASES, *codec.CASES]
 CASES += [*turns.CASES, *flow.CASES, *network.CASES]
 GUARANTEES = "guarantees"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code: 1 if a guarantee doesn't hold or a checked budget is exceeded."""
-    args = _parser().parse_args(argv)
-    cases = [case for case in CASES if _wanted(case.name, args.cases)]
+    parser = _parser()
+    args = parser.parse_args(argv)
+    wanted = [case for case in CASES if _wanted(case.name, args.cases)]
+    # What takes minutes is asked for by its whole name, or by --long.
+    cases = [c for c in wanted if not c.is_long or args.long or args.list or c.name in args.cases]
     with_guarantees = _wanted(GUARANTEES, args.cases)
+    old: comparing.Figures = {}
+    if args.compare is not None:
+        try:
+            old = comparing.read(args.compare)
+        except (OSError, ValueError) as error:
+            parser.error(f"--compare {args.compare}: {error}")
     if not cases and not with_guarantees:
         print(f"no case is called like {args.cases}; see --list", file=sys.stderr)
         return 2
     if args.list:
         for case in cases:
-            print(f"{case.name:16} {case.title}")
+            print(f"{case.name:16} {case.title}{' (only by its name)' if case.is_long else ''}")
         if with_guarantees:
             print(f"{GUARANTEES:16} assert the guarantees, and measure what each costs")
         return 0
-    return trio.run(_run, args, cases, with_guarantees)
+    return trio.run(_run, args, cases, with_guarantees, old)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "cases", nargs="*", help="only the cases whose name contains one of these; default: all"
+        "cases",
+        nargs="*",
+        help="only the cases whose name is one of these, or else contains it; default: all",
     )
     parser.add_argument("--list", action="store_true", help="print the names of the cases")
     parser.add_argument(
         "--quick", action="store_true", help="few rounds of few repetitions: does it all work?"
     )
-    parser.add_argument("--rounds", type=int, help="default: 9, with --quick 2")
+    parser.add_argument("--long", action="store_true", help="also the cases that take minutes")
+    parser.add_argument("--rounds", type=int, help="default: 3, with --quick 2")
     parser.add_argument(
         "--cpu", action="store_true", help="count CPU time of the thread: for a busy machine"
     )
     parser.add_argument("--json", type=Path, metavar="PATH", help="write all that was measured")
+    parser.add_argument("--svg", type=Path, metavar="PATH", help="draw what was measured")
+    parser.add_argument(
+        "--compare",
+        type=Path,
+        metavar="PATH",
+        help="what --json has written before: exit with 1 if a median has grown by more than --margin",
+    )
+    parser.add_argument(
+        "--margin",
+        type=float,
+        default=2.0,
+        help="with --compare: how many times the old median is still accepted (default: 2)",
+    )
     parser.add_argument(
         "--check", action="store_true", help="exit with 1 if a median exceeds its budget"
     )
@@ -86,19 +120,26 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _wanted(name: str, filters: Sequence[str]) -> bool:
-    return not filters or any(text in name for text in filters)
+    if not filters or name in filters:
+        return True
+    names = {GUARANTEES, *(case.name for case in CASES)}
+    return any(text in name for text in filters if text not in names)
 
 
 async def _run(
-    args: argparse.Namespace, cases: Sequence[harness.Case], with_guarantees: bool
+    args: argparse.Namespace,
+    cases: Sequence[harness.Case],
+    with_guarantees: bool,
+    old: comparing.Figures,
 ) -> int:
     console = Console(highlight=False)
     console.width = max(
-        console.width, 124
+        console.width, 170
     )  # a line that the terminal breaks is better than a cut one
-    rounds = args.rounds or (2 if args.quick else 9)
+    rounds = args.rounds or (2 if args.quick else 3)
     load_before = os.getloadavg()
     document: dict[str, Any] = {
+        "date": datetime.now(UTC).date().isoformat(),
         "python": platform.python_version(),
         "trio": version("trio"),
         "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
@@ -142,17 +183,23 @@ async def _run(
             if row.is_over(args.factor):
                 console.print(f"[red]{row.case.name} is beyond {args.factor:g} x its budget[/red]")
                 status = 1
+    document |= {
+        "load": load,
+        "h_seconds": statistics.median(h),
+        "cases": [_as_json(row) for row in rows],
+        "held": {name: not wrong for name, wrong in held.items()},
+        "costs": [
+            {"name": c.name, "unfit": c.unfit, "shares": c.shares, "seconds": c.seconds}
+            for c in ([] if whole is None else [whole, *costs])
+        ],
+    }
+    if args.compare is not None:
+        compared = comparing.compare(rows, old, args.margin)
+        console.print(comparing.table(compared, args.compare.name, args.margin))
+        status |= any(each.is_worse for each in compared)
+    if args.svg is not None:
+        args.svg.write_text(picture.draw(document), encoding="utf-8")
     if args.json is not None:
-        document |= {
-            "load": load,
-            "h_seconds": statistics.median(h),
-            "cases": [_as_json(row) for row in rows],
-            "held": {name: not wrong for name, wrong in held.items()},
-            "costs": [
-                {"name": c.name, "unfit": c.unfit, "shares": c.shares, "seconds": c.seconds}
-                for c in ([] if whole is None else [whole, *costs])
-            ],
-        }
         args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return status
 
@@ -180,6 +227,8 @@ def _table(rows: Sequence[harness.Row]) -> Table:
         ("time", "right"),
         ("budget", "right"),
         ("", "left"),
+        ("target", "right"),
+        ("", "left"),
     ]:
         table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     for row in rows:
@@ -194,6 +243,8 @@ def _table(rows: Sequence[harness.Row]) -> Table:
             _time(statistics.median(row.seconds)) if row.seconds else "",
             "" if budget is None else f"{budget:g}",
             verdict,
+            "" if case.target is None else f"{case.target:g}",
+            "" if row.is_met is None else "met" if row.is_met else "not yet",
         )
     return table
 
@@ -229,6 +280,7 @@ def _as_json(row: harness.Row) -> dict[str, Any]:
         "title": case.title,
         "unit": case.unit,
         "budget": case.budget,
+        "target": case.target,
         "median": row.median,
         "min": min(row.ratios),
         "max": max(row.ratios),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from time import perf_counter
 
 import ten_trio as ten
@@ -16,6 +17,14 @@ class Echo(ten.Extension):
 
     async def on_cmd(self, env: ten.TenEnv, cmd: ten.Cmd) -> None:
         await env.return_result(cmd.ok())
+
+
+class Asks(ten.Extension):
+    """Asks the next one before it answers."""
+
+    async def on_cmd(self, env: ten.TenEnv, cmd: ten.Cmd) -> None:
+        result = await env.send_cmd(ten.Cmd("echo"))
+        await env.return_result(cmd.ok() if result.ok else cmd.error())
 
 
 class Stream(ten.Extension):
@@ -78,6 +87,21 @@ async def _from_handler(run: Run, *, in_flight: int) -> float:
         return float((await engine.send_cmd(cmd)).unwrap()["seconds"])
 
 
+async def _nested(run: Run, *, depth: int) -> float:
+    """A handler asks an extension, which asks the next, and so on; the whole way there and back."""
+    graph = ten.Graph()
+    graph.node("caller", lambda name: Caller(run))
+    names = ["echo", *(f"n{i}" for i in range(1, depth))]
+    for name in names[:-1]:
+        graph.node(name, Asks)
+    graph.node(names[-1], Echo)
+    for name, following in pairwise(names):
+        graph.connect(name, following, cmd="echo")
+    async with run.app.open_graph(graph) as engine:
+        cmd = ten.Cmd("go", {"n": run.times(600), "in_flight": 1}, dest="caller")
+        return float((await engine.send_cmd(cmd)).unwrap()["seconds"])
+
+
 async def _stream(run: Run) -> float:
     graph = ten.Graph()
     graph.node("stream", Stream)
@@ -112,6 +136,7 @@ CASES = [
         "command, handler, 100 in flight",
         partial(_from_handler, in_flight=100),
     ),
+    Case("cmd-nested/3", "command, handler, nested three deep", partial(_nested, depth=3)),
     Case("stream", "one result of a stream of 1,000", _stream),
     Case(
         "own-loop/1",

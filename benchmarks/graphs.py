@@ -71,7 +71,7 @@ async def _bare_nursery(run: Run) -> float:
 
 
 async def _idle(run: Run, *, meter: str, what: str) -> float:
-    """KiB for each of 1,000."""
+    """KiB, or tasks, for each of 1,000."""
     root = Path(__file__).parents[1]
     process = await trio.run_process(
         [sys.executable, "-m", "benchmarks.graphs", meter, what, str(run.times(1_000))],
@@ -90,8 +90,12 @@ def _heap() -> int:
     return tracemalloc.get_traced_memory()[0]
 
 
-async def _measure_idle(meter: Callable[[], int], what: str, n: int) -> None:
-    """Print the KiB that each of `n` takes: graphs as a server starts them, which no block is open
+def _count_tasks() -> int:
+    return trio.lowlevel.current_statistics().tasks_living
+
+
+async def _measure_idle(meter: Callable[[], int], unit: int, what: str, n: int) -> None:
+    """Print how many `unit`s each of `n` takes: graphs as a server starts them, which no block is open
     for, or bare nurseries, each of which needs a task to hold it."""
     graph = _graph()
 
@@ -119,21 +123,22 @@ async def _measure_idle(meter: Callable[[], int], what: str, n: int) -> None:
             await nursery.start(hold, app)
         await trio.testing.wait_all_tasks_blocked()
         gc.collect()
-        print((meter() - before) / n / 1024)
+        print((meter() - before) / n / unit)
         nursery.cancel_scope.cancel()
 
 
 def main(argv: list[str]) -> None:
-    """`rss|heap graph|nursery COUNT`: print the KiB that each takes."""
+    """`rss|heap|tasks graph|nursery COUNT`: print the KiB that each takes, or its tasks."""
     meter, what, n = argv
     if meter == "heap":
         tracemalloc.start()
-    trio.run(_measure_idle, _heap if meter == "heap" else _rss, what, int(n))
+    meters = {"rss": (_rss, 1_024), "heap": (_heap, 1_024), "tasks": (_count_tasks, 1)}
+    trio.run(_measure_idle, *meters[meter], what, int(n))
 
 
-def _idle_case(name: str, title: str, meter: str, what: str) -> Case:
+def _idle_case(name: str, title: str, meter: str, what: str, unit: str = "KiB") -> Case:
     measure: Any = partial(_idle, meter=meter, what=what)
-    return Case(name, title, measure, unit="KiB", is_ratio=False, most_rounds=3)
+    return Case(name, title, measure, unit=unit, is_ratio=False, most_rounds=3)
 
 
 CASES = [
@@ -146,6 +151,7 @@ CASES = [
     ),
     _idle_case("idle-rss", "one of 1,000 idle graphs of 5", "rss", "graph"),
     _idle_case("idle-heap", "the same, Python objects only", "heap", "graph"),
+    _idle_case("idle-tasks", "its tasks", "tasks", "graph", "tasks"),
     _idle_case("idle-bare", "one of 1,000 idle bare nurseries", "rss", "nursery"),
 ]
 

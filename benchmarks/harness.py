@@ -18,7 +18,7 @@ import trio
 
 import ten_trio as ten
 
-from . import BUDGETS
+from . import BUDGETS, TARGETS
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,18 @@ class Case:
     is_ratio: bool = True
     """False: `measure` returns the figure itself, in `unit`."""
     most_rounds: int = 1_000
+    is_long: bool = False
+    """Whether it is left out unless it is asked for."""
 
     @property
     def budget(self) -> float | None:
         """The most that its median may be."""
         return BUDGETS.get(self.name)
+
+    @property
+    def target(self) -> float | None:
+        """What its median is to become."""
+        return TARGETS.get(self.name)
 
 
 @dataclass
@@ -79,6 +86,49 @@ class Row:
         """Whether the median is beyond `factor` times the budget."""
         budget = self.case.budget
         return budget is not None and self.median > budget * factor
+
+    @property
+    def is_met(self) -> bool | None:
+        """Whether the median has reached the target; None if there is none."""
+        target = self.case.target
+        return None if target is None else self.median <= target
+
+
+class Several:
+    """One measurement that gives several figures, each of which is a case: whoever comes first takes it.
+
+    The others of the same round find theirs in `run.shared`.
+    """
+
+    def __init__(self, name: str, measure: Callable[[Run], Awaitable[dict[str, float]]]) -> None:
+        self.name = name
+        self._measure = measure
+
+    def figure(self, which: str) -> Measure:
+        """The case of one of them."""
+
+        async def measure(run: Run) -> float:
+            kept: dict[str, list[float]] = run.shared.setdefault(f"figures of {self.name}", {})
+            if not kept.get(which):
+                for key, value in (await self._measure(run)).items():
+                    kept.setdefault(key, []).append(value)
+            return kept[which].pop(0)
+
+        return measure
+
+    def cases(self, unit: str, titles: dict[str, tuple[str, str]], **options: Any) -> list[Case]:
+        """A case for each: what it is called behind the name, its title, its own unit if it has one."""
+        return [
+            Case(
+                f"{self.name}/{which}",
+                title,
+                self.figure(which),
+                own or unit,
+                is_ratio=False,
+                **options,
+            )
+            for which, (title, own) in titles.items()
+        ]
 
 
 async def measure(

@@ -76,6 +76,14 @@ class LateRelay(ten.Extension):
         await env.send_data(data)
 
 
+class WaitingRelay(ten.Extension):
+    """The same, but every handler really waits once."""
+
+    async def on_data(self, env: ten.TenEnv, data: ten.Data) -> None:
+        await trio.lowlevel.checkpoint()
+        await env.send_data(data)
+
+
 class Sink(ten.Extension):
     """Ends the way of a message."""
 
@@ -155,7 +163,9 @@ CASES = [
         )
         for n in (1, 64)
     ),
+    *_ring("waits", "a wait in every handler", relay=WaitingRelay, laps=150),
     *_ring("groups", "data hop to another group", groups=2),
     Case("fan-out/1", "delivery, 1 receiver", partial(fan_out, receivers=1)),
     Case("fan-out/10", "delivery, 10 receivers", partial(fan_out, receivers=10)),
+    Case("fan-out/100", "delivery, 100 receivers", partial(fan_out, receivers=100)),
 ]

@@ -5,6 +5,6 @@
 
 from __future__ import annotations
 
-from . import idle, talk
+from . import fairness, idle, talk
 
-CASES = [*talk.CASES, *idle.CASES]
+CASES = [*talk.CASES, *fairness.CASES, *idle.CASES]
