@@ -287,6 +287,21 @@ def test_draw_svg(tmp_path: Path) -> None:
     assert invoke("draw", file, "-o", tmp_path / "no" / "folder.svg").exit_code == 1
 
 
+def test_draw_png(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pygraphviz")
+    pytest.importorskip("resvg_py")
+    file = write(tmp_path / "property.json", VOICE_ASSISTANT)
+    output = tmp_path / "graph.png"
+    assert invoke("draw", file, "-o", output).exit_code == 0
+    assert output.read_bytes().startswith(b"\x89PNG")
+    result = invoke("draw", file, "--format", "png")
+    assert result.stdout_bytes == output.read_bytes()
+    monkeypatch.setitem(sys.modules, "resvg_py", None)
+    result = invoke("draw", file, "--format", "png")
+    assert result.exit_code == 2
+    assert "ten-trio[draw]" in result.output
+
+
 def test_draw_without_the_layout_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pygraphviz", None)
     file = write(tmp_path / "graph.json", graph_of("a"))

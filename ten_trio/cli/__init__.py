@@ -26,7 +26,7 @@ from ..errors import (
     Problem,
     TenError,
 )
-from ..graphs import AppProperty, Graph, flatten, load_app_property, to_mermaid, to_svg
+from ..graphs import AppProperty, Graph, flatten, load_app_property, to_mermaid, to_png, to_svg
 from ..network import Address
 from ..runtime.addons import AppAddons
 from ..runtime.tap import KINDS
@@ -470,8 +470,8 @@ def _count(number: int, what: str) -> str:
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Where to; else stdout."
 )
 @click.option(
-    "--format", "format_", type=click.Choice(["mermaid", "svg"]),
-    help="By default svg for an output that ends in .svg, else mermaid.",
+    "--format", "format_", type=click.Choice(["mermaid", "svg", "png"]),
+    help="By default what the output's name ends in, .svg or .png, else mermaid.",
 )  # fmt: skip
 @click.option(
     "--graph", "name", metavar="NAME", help="Which predefined graph, if there are several."
@@ -482,7 +482,7 @@ def _count(number: int, what: str) -> str:
 def draw(
     source: Path, output: Path | None, format_: str | None, name: str | None, flat: bool
 ) -> None:
-    """Draw a graph, as Mermaid text or as an SVG picture.
+    """Draw a graph, as Mermaid text or as an SVG or PNG picture.
 
     GRAPH.json is a JSON file with a graph, a property.json or an app folder. A faulty graph is drawn as far
     as it can be read (not with --flat).
@@ -498,19 +498,24 @@ def draw(
     if document.problems:
         click.echo(f"ten-trio: {source} has problems: see ten-trio check", err=True)
     if format_ is None:
-        format_ = "svg" if output is not None and output.suffix == ".svg" else "mermaid"
+        suffix = "" if output is None else output.suffix
+        format_ = suffix[1:] if suffix in (".svg", ".png") else "mermaid"
     try:
         graph = flatten(named.graph, document.base_dir) if flat else named.graph
-        text = to_svg(graph, named.name) if format_ == "svg" else to_mermaid(graph)
+        if format_ == "png":
+            drawn = to_png(graph, named.name)
+        else:
+            text = to_svg(graph, named.name) if format_ == "svg" else to_mermaid(graph)
+            drawn = text.encode()
     except GraphError as error:
         _give_up(error, False, source, FAILED)
     except MissingExtra as error:
         _give_up(error, False, source)
     if output is None:
-        click.echo(text, nl=False)
+        click.echo(drawn if format_ == "png" else drawn.decode(), nl=False)
         return
     try:
-        output.write_text(text, encoding="utf-8")
+        output.write_bytes(drawn)
     except OSError as error:
         raise click.FileError(str(output), error.strerror or str(error)) from error
     click.echo(f"drew {named.name} to {output}", err=True)

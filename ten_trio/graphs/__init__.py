@@ -28,7 +28,11 @@ from ten_trio.graphs.definition import (
     SelectorNode as SelectorNode,
     SubgraphNode as SubgraphNode,
 )
-from ten_trio.graphs.drawing import to_mermaid as to_mermaid, to_svg as to_svg
+from ten_trio.graphs.drawing import (
+    to_mermaid as to_mermaid,
+    to_png as to_png,
+    to_svg as to_svg,
+)
 from ten_trio.graphs.flatten import (
     UNSPECIFIED_GROUP as UNSPECIFIED_GROUP,
     Edge as Edge,

@@ -278,6 +278,22 @@ class Graph(Displayed):
                 dests = [self._dest(end, convert, flow) for end in ends]
                 getattr(section, kind).append(Flow(name=name, dest=dests))
 
+    def draw(self, file: str | Path, title: str = "") -> None:
+        """Draw it to a file: a picture if its name ends in `.svg` or `.png`, else Mermaid text.
+
+        Raises:
+            MissingExtra: A picture needs `ten-trio[draw]`.
+            OSError: The file can't be written.
+        """
+        from ten_trio.graphs.drawing import to_mermaid, to_png, to_svg  # noqa: PLC0415 - needs this
+
+        path = Path(file)
+        if path.suffix == ".png":
+            path.write_bytes(to_png(self, title))
+        else:
+            is_svg = path.suffix == ".svg"
+            path.write_text(to_svg(self, title) if is_svg else to_mermaid(self), encoding="utf-8")
+
     def expose(self, type: str, name: str, node: str, /) -> None:
         """Expose a message of an extension or subgraph; `type` is `cmd_in`, `data_out`, ..."""
         place = self._place(node)

@@ -153,6 +153,22 @@ def to_svg(graph: Drawable, title: str = "") -> str:
     return render(draw(graph), title)
 
 
+def to_png(graph: Drawable, title: str = "", *, zoom: float = 2.0) -> bytes:
+    """Return `graph` as the bytes of a PNG picture: `to_svg` with `zoom` pixels for each of its own.
+
+    Its text is drawn with the fonts of this machine.
+
+    Raises:
+        MissingExtra: The layout library or resvg isn't installed (`ten-trio[draw]`).
+        ValueError: `zoom` isn't positive.
+    """
+    from ten_trio.graphs.png import rendered  # noqa: PLC0415 - as above
+
+    if not zoom > 0:
+        raise ValueError(f"zoom must be positive, not {zoom!r}")
+    return rendered(to_svg(graph, title), zoom)
+
+
 def _mermaid_node(drawing: Drawing, node: DrawnNode) -> str:
     text = _escaped(node.title)
     if node.subtitle:

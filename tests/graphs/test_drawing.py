@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from itertools import combinations
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -18,6 +19,7 @@ from ten_trio.graphs import (
     Rule,
     flatten,
     to_mermaid,
+    to_png,
     to_svg,
 )
 from ten_trio.graphs.drawing import Drawing, draw
@@ -73,6 +75,22 @@ def test_what_is_drawn() -> None:
     assert ("on_user_joined", "on_user_left") in labels
     assert ("text → prompt",) in labels
     assert ("reply ⇄",) in labels
+
+
+def test_draw_to_a_file(tmp_path: Path) -> None:
+    graph = voice_agent()
+    graph.draw(tmp_path / "graph.svg", "of mine")
+    assert (tmp_path / "graph.svg").read_text() == to_svg(graph, "of mine")
+    graph.draw(tmp_path / "graph.mmd")
+    assert (tmp_path / "graph.mmd").read_text() == to_mermaid(graph)
+    graph.draw(str(tmp_path / "graph.png"))
+    drawn = (tmp_path / "graph.png").read_bytes()
+    assert drawn == to_png(graph)
+    width, height = (int.from_bytes(drawn[i : i + 4]) for i in (16, 20))
+    half = to_png(graph, zoom=1)
+    assert (width, height) == tuple(2 * int.from_bytes(half[i : i + 4]) for i in (16, 20))
+    with pytest.raises(ValueError, match="zoom"):
+        to_png(graph, zoom=0)
 
 
 def test_svg_of_a_voice_agent() -> None:
