@@ -145,7 +145,9 @@ async def talk_through(
                     assert told == sorted(told)
             for other in (here, there):
                 assert (await other.send_cmd(ten.Cmd("x", dest="a"))).ok
-            assert near.engines.keys() == {here.graph_id}
+            # A byte that was changed may have made a start_graph for another graph of it.
+            if not any(plan.flips for plan in wanted):
+                assert near.engines.keys() == {here.graph_id}
 
 
 CUT = Plan(there=(Step("pass", 3_000), Step("cut")))
@@ -157,6 +159,7 @@ CUT = Plan(there=(Step("pass", 3_000), Step("cut")))
 @example((Plan(back=(Step("pass", 500), Step("stall"))),), True, False, False)
 @example((Plan(there=(Step("half-close"),)),), False, False, True)
 @example((Plan(back=(Step("flip"),)),), False, False, False)
+@example((Plan(there=(Step("pass", 1), Step("split", 148), Step("flip"))),), False, False, False)
 def test_whatever_the_network_does(
     wanted: tuple[Plan, ...], larger: bool, long_running: bool, own_loop: bool
 ) -> None:
