@@ -37,6 +37,7 @@ def suite(*arguments: str, profile: str = "dev") -> subprocess.CompletedProcess[
             "-p",
             "no:cacheprovider",
             "--tb=no",
+            "-rN",  # nothing follows the broken rules; where CI is set, pytest repeats them whole
             *arguments,
         ],
         cwd=ROOT,
