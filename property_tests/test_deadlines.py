@@ -8,7 +8,7 @@ command in the end.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from math import inf
 from typing import Any
 
@@ -18,9 +18,9 @@ import trio
 from hypothesis import strategies as st
 
 import ten_trio as ten
-from property_tests.traffic import dawdle, limits, waits
+from property_tests.traffic import dawdle, graph_of, limits, waits
 from ten_trio.runtime import endpoint, paths
-from ten_trio.runtime.deadlines import Deadlines
+from ten_trio.runtime.deadlines import Deadlines, deadline_here
 from ten_trio.testing import trio_given
 from ten_trio.testing.virtual_time import run_in_virtual_time
 
@@ -99,15 +99,7 @@ class Talk:
 
     async def run(self, bounds: ten.Limits) -> None:
         """Ask everything, and look afterwards whether anything is left."""
-        graph = ten.Graph()
-        for index, node in enumerate(self.plan.nodes):
-            graph.node(
-                f"n{index}",
-                lambda node=node: Asked(node, self),
-                group=f"g{node.group}",
-                inline=node.inline,
-                cmd_handlers=node.cmd_handlers,
-            )
+        graph = graph_of(self.plan.nodes, lambda node: Asked(node, self))
         async with ten.open_app(limits=bounds) as app, app.open_graph(graph) as engine:
             async with trio.open_nursery() as nursery:
                 for ask in self.plan.asks:
@@ -239,3 +231,21 @@ def test_the_property_notices(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(owner, attribute, mutate(getattr(owner, attribute)))
     with pytest.raises(AssertionError):
         run_in_virtual_time(lambda: check(plan, ten.Limits()))
+
+
+@trio_given(
+    st.lists(st.tuples(st.floats(0, 5) | st.sampled_from([inf, -inf, -1.0]), st.booleans())),
+    st.none() | st.integers(0, 5),
+)
+async def test_the_scopes_around_a_sender_are_read_as_trio_reads_them(
+    scopes: list[tuple[float, bool]], cancelled: int | None
+) -> None:
+    """But for cancelled ones: it is the wait for the result that ends then."""
+    now = trio.current_time()
+    with ExitStack() as stack:
+        for index, (left, shield) in enumerate(scopes):
+            scope = stack.enter_context(trio.CancelScope(deadline=now + left, shield=shield))
+            if index == cancelled:
+                scope.cancel()
+            told = trio.current_effective_deadline()
+            assert deadline_here() == (inf if told == -inf else told)

@@ -22,15 +22,22 @@ FAULTS = (
     Fault(
         "data that has come meanwhile goes before commands that waited longer",
         "runtime.lanes:Group.gather",
-        "behind = own.take_all()",
-        "behind = []",
+        "(*waiting, *own.take_all())",
+        "(*own.take_all(), *waiting)",
         "overtaking order",
     ),
     Fault(
         "the lines of a receiver stay apart once a handler has waited",
         "runtime.lanes:Worker._finish",
-        "gathered = not line.serial or self.group.gather(line)",
-        "gathered = True",
+        "self.group.gather(line) if line.serial else {}",
+        "{}",
+        "overtaking order",
+    ),
+    Fault(
+        "what is on its way to a worker may be overtaken",
+        "runtime.lanes:Worker._finish",
+        "if underway:\n",
+        "if False:\n",
         "overtaking order",
     ),
     Fault(
@@ -43,7 +50,7 @@ FAULTS = (
     Fault(
         "a handler that waits holds up its whole group",
         "runtime.lanes:Worker._drain",
-        "if lane.owner is not line:\n",
+        "if own is not line or self.group.own.get(line) is not lane:\n",
         "if False:\n",
         "deadlock order",
     ),

@@ -24,9 +24,11 @@ class Call:
     the policy lets through, `call.cancel()` to want none any more.
     """
 
-    __slots__ = ("_abandon", "_completed", "_error", "_results", "_since", "_waiter")
+    __slots__ = ("_abandon", "_completed", "_error", "_now", "_results", "_since", "_waiter")
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = trio.current_time) -> None:
+        # Trio's clock, perhaps by a shorter way.
+        self._now = now
         self._results: deque[CmdResult] = deque()
         self._waiter: trio.lowlevel.Task | None = None
         # When that task began to wait; meant for people (`explain`).
@@ -117,7 +119,7 @@ class Call:
         if line is not None and not line.serial:
             line = None
         self._waiter = trio.lowlevel.current_task()
-        self._since = trio.current_time()
+        self._since = self._now()
         if line is None:
             await trio.lowlevel.wait_task_rescheduled(self._abort)
         else:

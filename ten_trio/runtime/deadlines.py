@@ -27,7 +27,19 @@ def deadline_here() -> float:
 
     Inf, too, if they are cancelled already: then it is the wait for the result that ends.
     """
-    until = trio.current_effective_deadline()
+    # What `trio.current_effective_deadline` tells, which costs as much as a fifth of a task switch:
+    # it goes through two properties and a call for each scope.
+    until = inf
+    status: Any = trio.lowlevel.current_task()._cancel_status
+    if status.effectively_cancelled:
+        return inf
+    while status is not None:
+        scope = status._scope
+        if scope._deadline < until:
+            until = scope._deadline
+        if scope._shield:
+            break
+        status = status._parent
     return inf if until == -inf else until
 
 

@@ -164,7 +164,7 @@ class TenEnv(PropertyStore, Logging):
             self._check_thread()
         if turn is not INHERIT:
             assign(cmd, turn)
-        call = Call()
+        call = Call(self._instance.expiry.now)
         until = deadline_here() if waits else inf
         sending = self._instance.start(
             cmd, call, current.get(), policy=policy, timeout=timeout, until=until

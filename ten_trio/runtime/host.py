@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager, suppress
 from math import inf
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -237,6 +238,7 @@ class HostSender:
     def __init__(self, core: EngineCore) -> None:
         self._core = core
         self._outside = core.host
+        self._thread = core.loop.thread
 
     async def send_cmd(
         self,
@@ -253,7 +255,7 @@ class HostSender:
         `EngineClosed` if it can't be sent.
         """
         call = self._call(cmd, policy, timeout, turn, waits=True)
-        if call.is_completed:  # nobody there to wait for; a checkpoint all the same
+        if call._completed:  # nobody there to wait for; a checkpoint all the same
             await trio.lowlevel.checkpoint()
         return await call.result()
 
@@ -293,9 +295,11 @@ class HostSender:
         *,
         waits: bool,
     ) -> Call:
-        self._check_open(cmd)
-        assign(cmd, turn)
-        call = Call()
+        if get_ident() != self._thread or self._core.closing:
+            self._check_open(cmd)
+        if turn is not INHERIT:
+            assign(cmd, turn)
+        call = Call(self._outside.expiry.now)
         until = deadline_here() if waits else inf
         sending = self._outside.start(
             cmd, call, NOTHING, policy=policy, timeout=timeout, until=until
@@ -394,7 +398,7 @@ class HostSender:
                 path.answer(StatusCode.ERROR, UNREAD)
 
     def _check_thread(self) -> None:
-        if not self._core.loop.is_here:
+        if get_ident() != self._thread:
             raise WrongThread(f"graph {self._core.title} was used from another thread")
 
     def _check_open(self, msg: Msg) -> None:

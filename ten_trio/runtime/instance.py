@@ -27,6 +27,7 @@ from ..messages import (
     VideoFrame,
 )
 from .budgets import clocked_table
+from .calls import Call
 from .current import Background
 from .endpoint import CANCELLED, Endpoint
 from .lines import Line, Starter
@@ -287,8 +288,21 @@ class Instance(Endpoint):
         line.put(timeout)
 
     def take_result(self, result: CmdResult) -> None:
-        """File a result of a command that was sent from here."""
+        """File a result of a command that was sent from here.
+
+        Nothing needs to be filed for a call that somebody waits for, if nothing is queued here that
+        the result would overtake: the call takes it, and its task is woken.
+        """
         line = self.result_line
+        if (
+            result._path.sink.__class__ is Call
+            and not (line.count or self.cmd_line.count or self.data_line.count)
+            and line.table is _FILED
+            and not self.closed
+        ):
+            line.popped += 1
+            self._start_result(self.env, result)
+            return
         result._line = line
         line.count += 1
         line.put(result)
@@ -313,7 +327,7 @@ class Instance(Endpoint):
     def _cancel_handler(self, cmd: Cmd, *, again: bool = False) -> None:
         for worker, msg in self.workers.items():
             if msg is cmd:
-                worker.scope.cancel("the caller is gone")
+                worker.cancel("the caller is gone")
                 return
         if not again:
             # It may be on its way to its first wait.
@@ -469,7 +483,7 @@ class Instance(Endpoint):
     def cancel_handlers(self, reason: str) -> None:
         """Cancel the handlers that are waiting."""
         for worker in tuple(self.workers):
-            worker.scope.cancel(reason)
+            worker.cancel(reason)
 
     def end(self, detail: str) -> None:
         """After `on_deinit`: nothing may stay unanswered, nobody may wait."""

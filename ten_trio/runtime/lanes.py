@@ -17,7 +17,7 @@ from collections.abc import Coroutine, Generator, Iterator
 from contextvars import Context, copy_context
 from math import inf
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -92,6 +92,8 @@ class Group:
         self.cancelled = False
         self.promotions = 0
         self.gone = Flag()
+        # Trio's clock, without the detour through the current run.
+        self.now = trio.lowlevel.current_clock().current_time
         # What workers start in: nothing of whoever happened to be running then.
         self._context = copy_context()
         self._spawn(self.shared)
@@ -100,7 +102,7 @@ class Group:
         worker = Worker(self, lane)
         self.workers[worker] = None
         if self.cancelled:
-            worker.scope.cancel("the group is cancelled")
+            worker.cancel("the group is cancelled")
         self._context.copy().run(self.nursery.start_soon, worker.run)
 
     def hand_over(self, lane: Lane) -> None:
@@ -142,39 +144,34 @@ class Group:
                 _move(each, self.shared)
         own.close()
 
-    def gather(self, line: Line) -> bool:
+    def gather(self, line: Line) -> dict[Line, int]:
         """No handler holds `line` up any more: what else its receiver is sent comes in one order
         with it again, in its own lane, those first that were waiting already.
 
-        False if that has to be tried again: one of them is on its way to a worker.
+        Nothing may be taken from that lane before what is on its way to other workers, and in no
+        queue any more, has started: `line.popped` has to be what is returned, for each of these.
         """
         own = self.own.get(line)
         if own is None or self.closed:
-            return True
+            return {}
         away = [each for each in line.companions if each.lane is not own and not each.waiting]
-        number = sum(each.count for each in away)
-        if number:
+        underway: dict[Line, int] = {}
+        if any(each.count for each in away):
             lanes = dict.fromkeys(each.lane for each in away if each.lane is not None)
-            queued = [(lane, lane.take(*away)) for lane in lanes]
-            if sum(len(taken) for _, taken in queued) < number:
-                # In no queue any more, and not handled yet: it must not be overtaken.  (Or they are
-                # held, and come when they are let go.)
-                for lane, taken in queued:
-                    for msg in taken:
-                        lane.send_nowait(msg)
-                return any(each.late is not None for each in away)
-            behind = own.take_all()
-            for _, taken in queued:
-                for msg in taken:
-                    own.send_nowait(msg)
-            for msg in behind:
+            waiting = [msg for lane in lanes for msg in lane.take(*away)]
+            for each in away:
+                number = each.count - sum(msg._line is each for msg in waiting)
+                # What is held comes when it is let go.
+                if number and each.late is None:
+                    underway[each] = each.popped + number
+            for msg in (*waiting, *own.take_all()):
                 own.send_nowait(msg)
         for each in away:
             _move(each, own)
             if each in self.own:
                 # Its worker finds no more there, and rests.
                 self.own.pop(each).close()
-        return True
+        return underway
 
     def scatter(self, line: Line) -> None:
         """A handler holds `line` up: what else its receiver is sent must not wait behind it."""
@@ -208,7 +205,7 @@ class Group:
         """The workers end now, wherever their handlers are."""
         self.cancelled = True
         for worker in self.workers:
-            worker.scope.cancel(reason)
+            worker.cancel(reason)
 
 
 def _move(line: Line, lane: Lane) -> None:
@@ -223,16 +220,23 @@ def _move(line: Line, lane: Lane) -> None:
 class Worker:
     """A task that drains one lane at a time, and stays with a handler that waits."""
 
-    __slots__ = ("group", "lane", "scope", "since", "task")
+    __slots__ = ("group", "is_cancelled", "lane", "scope", "since", "task")
 
     def __init__(self, group: Group, lane: Lane) -> None:
         self.group = group
         self.lane: Lane | None = lane
         # Until `run` is entered; cancelling it then still counts.
         self.scope = trio.CancelScope(shield=True)
+        # What the scope knows too, but tells at the price of looking at the clock.
+        self.is_cancelled = False
         self.task: trio.lowlevel.Task
         # When the handler that it stays with began to wait.
         self.since = 0.0
+
+    def cancel(self, reason: str) -> None:
+        """Cancel the handler that it stays with, or, as the whole group is, what it does next."""
+        self.is_cancelled = True
+        self.scope.cancel(reason)
 
     async def run(self) -> None:
         """Drain until the group closes or the pool of idle workers is full."""
@@ -251,6 +255,7 @@ class Worker:
                     return
                 # One handler was cancelled, not the worker: go on in a fresh scope.
                 self.scope = trio.CancelScope(shield=True)
+                self.is_cancelled = False
         finally:
             del group.workers[self]
             if group.closed and not group.workers:
@@ -341,7 +346,7 @@ class Worker:
                     own.quiet += 1
             else:
                 assert coro is not None
-                if lane.owner is not line:
+                if own is not line or self.group.own.get(line) is not lane:
                     self._leave(lane, line, waits=True)
                 await self._finish(line, msg, coro, trap, context)
                 if self.lane is not lane:
@@ -362,7 +367,7 @@ class Worker:
 
     async def _start_apart(self, lane: Lane, line: Line, msg: Msg) -> None:
         """Start a handler in a task that drains nothing else (`inline=False`)."""
-        if lane.owner is not line:
+        if lane.owner is not line or self.group.own.get(line) is not lane:
             self._leave(lane, line, waits=False)
         context = line.context.copy()
         try:
@@ -380,9 +385,9 @@ class Worker:
         if trap is not None:
             await self._finish(line, msg, coro, trap, context)
             return
-        if line.serial:
-            self.group.gather(line)
-        if self.task.child_nurseries:
+        if line.serial and (underway := self.group.gather(line)):
+            await _all_started(underway)
+        if self.task._child_nurseries:
             await self._close_leaks(line, msg)
         await trio.lowlevel.checkpoint()
 
@@ -413,9 +418,9 @@ class Worker:
         """Stay with a handler that waits until it has finished."""
         line.quiet = 0
         line.owner.workers[self] = msg
-        self.since = trio.current_time()
+        self.since = self.group.now()
         if msg._turn is not None and line.owner.is_over(msg._turn):
-            self.scope.cancel("it has cancelled its own turn")
+            self.cancel("it has cancelled its own turn")
         if line.serial:
             line.waiting = True
             self.group.scatter(line)
@@ -430,25 +435,30 @@ class Worker:
             if rising is not None:
                 raise rising from None
         else:
-            if task.child_nurseries:
+            if task._child_nurseries:
                 await self._close_leaks(line, msg)
         finally:
             task.context = base
             msg._line = None
             del line.owner.workers[self]
-            if self.scope.cancel_called:
+            if self.is_cancelled:
                 line.owner.handler_cancelled()
             line.waiting = False
-            gathered = not line.serial or self.group.gather(line)
-        for _ in range(_TRIES):
-            if gathered:
-                break
-            await trio.lowlevel.checkpoint()
-            # In the meantime the line may have moved on, and be held up again somewhere else.
-            gathered = self.group.own.get(line) is not self.lane or self.group.gather(line)
-        if self.scope.cancel_called:
+            underway = self.group.gather(line) if line.serial else {}
+        if underway:
+            await _all_started(underway)
+        if self.is_cancelled:
             # That was meant for this handler: none of the next may be hit by it.
             await trio.lowlevel.checkpoint_if_cancelled()
+
+
+async def _all_started(underway: dict[Line, int]) -> None:
+    """Until other workers have taken what was on its way to them, which they do at their next step."""
+    for _ in range(_TRIES):
+        # Unless their receiver has been held or closed in the meantime.
+        if all(line.popped >= number or line.late for line, number in underway.items()):
+            return
+        await trio.lowlevel.cancel_shielded_checkpoint()
 
 
 def _start(coro: Coroutine[Any, Any, object], msg: Msg) -> object:
@@ -479,18 +489,16 @@ class _Started:
 
     def __await__(self) -> Generator[Any, Any, Any]:
         # It has what `await` uses of a generator.
-        return cast(Generator[Any, Any, Any], self)
+        return self  # type: ignore[return-value]
 
     def __iter__(self) -> Iterator[Any]:
         return self
 
     def __next__(self) -> object:
-        return self.send(None)
+        # How `await` begins: what the coroutine waits for is known already.
+        return self._trap
 
     def send(self, value: object) -> object:
-        trap, self._trap = self._trap, None
-        if trap is not None:
-            return trap
         return self._coro.send(value)
 
     def throw(self, *error: Any) -> object:

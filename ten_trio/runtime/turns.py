@@ -367,7 +367,7 @@ class _Cancelling:
             for worker, msg in instance.workers.items():
                 if msg._turn is turn:
                     self.workers.append((worker, instance, msg))
-                    worker.scope.cancel(CANCELLED)
+                    worker.cancel(CANCELLED)
         scopes = _scopes_in(engine, turn)
         for scope in scopes:
             scope.cancel(CANCELLED)

@@ -93,6 +93,35 @@ async def test_a_result_passes_data_that_waits_behind_its_handler() -> None:
     assert sorted(log) == ["a1True", "a2True", "b1True", "b2True"]
 
 
+@pytest.mark.parametrize("before", ["data", "audio_frame", "cmd"])
+async def test_a_result_overtakes_nothing_that_was_sent_before_it(before: str) -> None:
+    """Not even when a background task waits for it, which Trio may wake first."""
+    log: list[str] = []
+
+    async def note(env: ten.TenEnv, msg: Any) -> None:
+        log.append(msg.name)
+
+    async def ask(env: ten.TenEnv) -> None:
+        await env.send_cmd(ten.Cmd("ask", dest="answers"))
+        log.append("result")
+
+    async def on_start(env: ten.TenEnv) -> None:
+        env.nursery.start_soon(ask, env)
+
+    async def answers(env: ten.TenEnv, cmd: ten.Cmd) -> None:
+        await send(env, f"{before}:before")
+        await env.return_result(cmd.ok())
+
+    graph = ten.Graph()
+    graph.node("answers", acting(on_cmd=answers), group="other")
+    graph.node("r", acting(on_start=on_start, on_cmd=note, on_data=note, on_audio_frame=note))
+    for _ in range(20):  # Trio shuffles the tasks that are ready
+        log.clear()
+        async with opened(graph):
+            await wait_all_tasks_blocked()
+        assert log == ["before", "result"]
+
+
 async def test_command_handlers_are_concurrent_by_default() -> None:
     log: list[str] = []
     graph = ten.Graph()
@@ -278,3 +307,48 @@ async def test_one_order_for_all_kinds_again_once_a_handler_has_waited(
             await wait_all_tasks_blocked()
     one_round = [f"{kind} {i}" for i in range(3) for kind in ("data", "cmd")]
     assert log == ["waits", "passes", *one_round] * 3
+
+
+@pytest.mark.parametrize("inline", [True, False])
+async def test_one_order_again_from_the_moment_that_nothing_is_held_up(inline: bool) -> None:
+    """Also while a command is on its way to its handler that was sent before that moment."""
+    log: list[str] = []
+    enough, over = trio.Event(), trio.Event()
+
+    async def on_data(env: ten.TenEnv, data: ten.Data) -> None:
+        log.append(data.name)
+        if data.name == "waits":
+            while not enough.is_set():
+                await trio.lowlevel.checkpoint()
+            over.set()
+
+    async def on_cmd(env: ten.TenEnv, cmd: ten.Cmd) -> None:
+        log.append(cmd.name)
+        await env.return_result(cmd.ok())
+
+    async def on_start(env: ten.TenEnv) -> None:
+        env.nursery.start_soon(send_all, env)
+
+    async def send_all(env: ten.TenEnv) -> None:
+        await send(env, "data:waits")
+        while "waits" not in log:
+            await trio.lowlevel.checkpoint()
+        enough.set()
+        await send(env, "cmd:early", "data:first")
+        while not over.is_set():
+            await trio.lowlevel.checkpoint()
+        await send(env, "cmd:second", "data:third")
+
+    graph = ten.Graph()
+    graph.node("s", acting(on_start=on_start), group="other")
+    graph.node("r", acting(on_data=on_data, on_cmd=on_cmd), inline=inline)
+    for _ in range(100):  # Trio shuffles the tasks that are ready
+        log.clear()
+        enough, over = trio.Event(), trio.Event()
+        async with opened(graph):
+            await wait_all_tasks_blocked()
+        assert [name for name in log if name not in ("waits", "early")] == [
+            "first",
+            "second",
+            "third",
+        ]
