@@ -33,6 +33,7 @@ from ten_trio.messages import (
 )
 from ten_trio.messages.values import type_of
 from ten_trio.network import Codec, CodecError, CodecLimits, JsonCodec, MsgpackCodec, WireMsg
+from ten_trio.testing.strategies import atoms, values
 
 VECTORS = [
     bytes.fromhex(vector["bytes"])
@@ -43,30 +44,13 @@ VECTORS = [
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=6)
 NAMES = TEXTS.filter(lambda name: name and not name.startswith("ten"))
 SIZED = st.sampled_from([Int8, Int16, Int32, UInt8, UInt16, UInt32, UInt64])
-JSON_ATOMS = (
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**64 - 1)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | TEXTS
-)
 ATOMS = (
-    JSON_ATOMS
+    atoms()
     | st.binary(max_size=6)
     | SIZED.flatmap(lambda kind: st.integers(kind.low, kind.high).map(kind))
     | st.floats(width=32, allow_nan=False).map(Float32)
     | st.just(b"big" * 6_000)
 )
-
-
-def trees(atoms: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.recursive(
-        atoms,
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
-        max_leaves=6,
-    )
-
-
 BUFFERS = st.binary(max_size=20) | st.sampled_from([16_384, 70_000]).map(bytes)
 PARTS = st.none() | TEXTS
 PLACES = st.builds(Loc, TEXTS, TEXTS, TEXTS) | st.just(Loc("")) | st.just(Loc("", "g"))
@@ -136,7 +120,7 @@ def fed(codec: Codec, data: bytes, cuts: list[int]) -> list[WireMsg]:
 CUTS = st.lists(st.integers(0, 10**6), max_size=6)
 
 
-@given(st.lists(messages(trees(ATOMS)), max_size=5), CUTS)
+@given(st.lists(messages(values(ATOMS)), max_size=5), CUTS)
 def test_any_message_survives_any_split_as_msgpack(wires: list[WireMsg], cuts: list[int]) -> None:
     codec = MsgpackCodec(extended=True)
     data = b"".join(codec.encode(wires))
@@ -145,7 +129,7 @@ def test_any_message_survives_any_split_as_msgpack(wires: list[WireMsg], cuts: l
     assert codec.dropped == 0
 
 
-@given(st.lists(messages(trees(ATOMS)), max_size=5))
+@given(st.lists(messages(values(ATOMS)), max_size=5))
 def test_towards_the_original_nothing_but_null_is_missing(wires: list[WireMsg]) -> None:
     codec = MsgpackCodec()
     data = b"".join(codec.encode(wires))
@@ -158,7 +142,7 @@ def test_towards_the_original_nothing_but_null_is_missing(wires: list[WireMsg]) 
             assert typed(old.msg.properties) == typed(new.msg.properties)
 
 
-@given(st.lists(messages(trees(JSON_ATOMS)), max_size=5), CUTS)
+@given(st.lists(messages(values()), max_size=5), CUTS)
 def test_any_message_survives_any_split_as_json(wires: list[WireMsg], cuts: list[int]) -> None:
     codec = JsonCodec()
     data = b"".join(codec.encode(wires))
@@ -206,10 +190,10 @@ def test_no_values_do_harm_to_the_msgpack_codec(values: list[Any]) -> None:
 @given(
     st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace"))
     | st.binary(max_size=200)
-    | trees(JSON_ATOMS).map(lambda value: json.dumps(value).encode())
+    | values().map(lambda value: json.dumps(value).encode())
     | st.dictionaries(
         st.sampled_from(["type", "name", "src", "dest", "buf", "nodes", "is_eof", "cmd_id"]),
-        trees(JSON_ATOMS | st.sampled_from(["start_graph", "data", "audio_frame", "result"])),
+        values(atoms() | st.sampled_from(["start_graph", "data", "audio_frame", "result"])),
     ).map(lambda ten: json.dumps({"ten": ten}).encode()),
     CUTS,
 )

@@ -17,6 +17,7 @@ import trio
 from hypothesis import strategies as st
 
 import ten_trio as ten
+from property_tests.traffic import graph_of
 from ten_trio.testing import trio_given
 
 STAGES = ("on_configure", "on_init", "lifespan", "on_start", "on_stop", "on_deinit")
@@ -205,15 +206,7 @@ class Actor(ten.Extension):
 
 async def live(story: Story, book: Book) -> None:
     """Open the graph, leave it open for a while, close it."""
-    graph = ten.Graph()
-    for at, plan in enumerate(story.plans):
-        graph.node(
-            f"n{at}",
-            lambda plan=plan: Actor(plan, book),
-            group=f"g{plan.group}",
-            inline=plan.inline,
-            on_error=plan.on_error,
-        )
+    graph = graph_of(story.plans, lambda plan: Actor(plan, book))
     with trio.CancelScope() as scope:
         scope.deadline = trio.current_time() + story.cancelled_at
         try:

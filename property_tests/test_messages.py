@@ -14,15 +14,15 @@ from ten_trio.errors import TenError
 from ten_trio.messages import INVALID, AudioFrame, Cmd, Data, Loc, Msg, VideoFrame
 from ten_trio.messages.paths import delete_at, get_at, parse, set_at, to_text
 from ten_trio.messages.values import freeze, freeze_items, from_json, merge, to_json, type_of
-from ten_trio.testing.strategies import atoms, names, values
+from ten_trio.testing.strategies import atoms, names, properties, values
 
 NAMES = st.text(st.characters(exclude_characters=".[]", codec="utf-8"), min_size=1, max_size=6)
 FEW_NAMES = st.sampled_from(["a", "b", "c d", "é"])
 VALUES = values(atoms() | st.binary(max_size=4), FEW_NAMES)
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=6)
-JSON_VALUES = values(keys=TEXTS)
+JSON_VALUES = values()
 PROPERTY_NAMES = names()
-PROPERTIES = st.dictionaries(PROPERTY_NAMES, JSON_VALUES, max_size=4)
+PROPERTIES = properties()
 PATHS = st.builds(
     lambda first, rest: (first, *rest),
     FEW_NAMES,

@@ -17,7 +17,7 @@ import trio
 from hypothesis import strategies as st
 
 import ten_trio as ten
-from property_tests.traffic import dawdle, limits, waits
+from property_tests.traffic import dawdle, graph_of, limits, waits
 from ten_trio.runtime import turns
 from ten_trio.testing import trio_given
 from ten_trio.testing.virtual_time import run_in_virtual_time
@@ -102,15 +102,7 @@ class Talk:
 
     async def run(self, bounds: ten.Limits) -> None:
         """Send everything, cancel in between, wait until all commands have ended."""
-        graph = ten.Graph()
-        for index, node in enumerate(self.plan.nodes):
-            graph.node(
-                f"n{index}",
-                lambda node=node: Worker(node, self),
-                group=f"g{node.group}",
-                inline=node.inline,
-                data_handlers=node.data_handlers,
-            )
+        graph = graph_of(self.plan.nodes, lambda node: Worker(node, self))
         async with ten.open_app(limits=bounds) as app, app.open_graph(graph) as engine:
             self.turns = [engine.new_turn() for _ in range(NEVER)]
             async with trio.open_nursery() as nursery:

@@ -5,7 +5,7 @@ what was sent and what started where. `test_order` and `test_deadlock` run it an
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -15,6 +15,9 @@ from hypothesis import strategies as st
 import ten_trio as ten
 
 KINDS = ("cmd", "data", "audio_frame", "video_frame")
+
+SETTINGS = ("inline", "cmd_handlers", "data_handlers", "on_error")
+"""What a node may say of its extension."""
 
 # How long a handler waits: not at all (most often), for some turns of the scheduler, for some time.
 waits = st.one_of(st.just(0), st.just(0), st.integers(1, 3), st.sampled_from([0.01, 0.5]))
@@ -37,6 +40,19 @@ async def dawdle(how: float) -> None:
     else:
         for _ in range(how):
             await trio.lowlevel.checkpoint()
+
+
+def graph_of(nodes: Sequence[Any], extension: Callable[[Any], ten.Extension]) -> ten.Graph:
+    """A graph without edges: an extension n0, n1, ... for every node, in its group and with its settings."""
+    graph = ten.Graph()
+    for index, node in enumerate(nodes):
+        graph.node(
+            f"n{index}",
+            lambda node=node: extension(node),
+            group=f"g{node.group}",
+            **{name: getattr(node, name) for name in SETTINGS if hasattr(node, name)},
+        )
+    return graph
 
 
 @attrs.frozen
@@ -105,18 +121,8 @@ class Traffic:
         self._done = trio.Event()
 
     def graph(self) -> ten.Graph:
-        """The plan as a graph without edges: every message names its destinations."""
-        graph = ten.Graph()
-        for index, node in enumerate(self.plan):
-            graph.node(
-                f"n{index}",
-                lambda node=node: Chatterbox(node, self),
-                group=f"g{node.group}",
-                inline=node.inline,
-                cmd_handlers=node.cmd_handlers,
-                data_handlers=node.data_handlers,
-            )
-        return graph
+        """The plan as a graph: every message names its destinations."""
+        return graph_of(self.plan, lambda node: Chatterbox(node, self))
 
     async def run(self, limits: ten.Limits) -> ten.Engine:
         """Until every message has been handled, every command been answered, and the graph closed."""

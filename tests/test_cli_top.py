@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 from io import StringIO
-from typing import Any, Self
+from typing import Any
 
 import pytest
 import trio
@@ -15,10 +15,11 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 import ten_trio as ten
-from ten_trio.cli import main, tables, watching
+from ten_trio.cli import main, tables, talking, watching
 from ten_trio.network.transports import sockets
 from ten_trio.network.watching import STATS, TAP
-from tests.runtime.acting import acting, answer
+from tests.elsewhere import Elsewhere
+from tests.runtime.acting import acting, answer, hang
 
 pytestmark = pytest.mark.slow
 
@@ -43,58 +44,22 @@ async def nothing(*_: Any) -> None:
     pass
 
 
-async def hang(*_: Any) -> None:
-    await trio.sleep_forever()
-
-
-class Elsewhere:
-    """An app in a thread of its own, with the graphs `busy`, and `stuck` unless it has none."""
-
-    def __init__(self, graphs: bool = True, **limits: Any) -> None:
-        self.uri = ""
-        self.ids: dict[str, str] = {}
-        self._graphs = graphs
-        self._limits = {"grace": 0.2, "cleanup": 0.2, **limits}
-        self._ready = threading.Event()
-        self._over: trio.Event
-        self.token: trio.lowlevel.TrioToken
-        self.app: ten.App
-        self._thread = threading.Thread(target=trio.run, args=(self._run,))
-
-    async def _run(self) -> None:
-        self.token, self._over = trio.lowlevel.current_trio_token(), trio.Event()
-        busy, stuck = ten.Graph(), ten.Graph()
-        busy.node("ticker", Ticker)
-        busy.node("sink", acting(on_data=nothing, on_cmd=answer))
-        busy.connect("ticker", "sink", data="tick", cmd="ask")
-        stuck.node("c", acting(on_data=hang))
-        source = {"ten": {"long_running_mode": True}}
-        limits = ten.Limits(**self._limits)
-        async with ten.open_app(source, uri="msgpack://127.0.0.1:0", limits=limits) as self.app:
-            if self._graphs:
-                engine = await self.app.start_graph(stuck)
-                self.ids["stuck"] = engine.graph_id
-                for number in range(3):
-                    await engine.send_data(ten.Data("d", {"n": number}, dest="c"))
-                self.ids["busy"] = (await self.app.start_graph(busy)).graph_id
-            self.uri = self.app.uri
-            self._ready.set()
-            await self._over.wait()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._ready.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.token.run_sync_soon(self._over.set)
-        self._thread.join(10)
-        assert not self._thread.is_alive()
+async def start(app: ten.App) -> dict[str, str]:
+    """The graphs `stuck` and `busy`."""
+    busy, stuck = ten.Graph(), ten.Graph()
+    busy.node("ticker", Ticker)
+    busy.node("sink", acting(on_data=nothing, on_cmd=answer))
+    busy.connect("ticker", "sink", data="tick", cmd="ask")
+    stuck.node("c", acting(on_data=hang))
+    engine = await app.start_graph(stuck)
+    for number in range(3):
+        await engine.send_data(ten.Data("d", {"n": number}, dest="c"))
+    return {"stuck": engine.graph_id, "busy": (await app.start_graph(busy)).graph_id}
 
 
 @pytest.fixture(scope="module")
 def elsewhere() -> Iterator[Elsewhere]:
-    with Elsewhere() as app:
+    with Elsewhere(start) as app:
         yield app
 
 
@@ -177,7 +142,7 @@ def test_in_place_on_a_terminal(elsewhere: Elsewhere, monkeypatch: pytest.Monkey
 
 
 def test_an_app_without_graphs() -> None:
-    with Elsewhere(graphs=False) as empty:
+    with Elsewhere() as empty:
         result = run("top", empty.uri, "--once", "--interval", "0.1")
         assert (result.exit_code, result.stdout) == (0, f"no graph runs at {empty.uri}\n")
         result = run("tap", empty.uri)
@@ -186,13 +151,9 @@ def test_an_app_without_graphs() -> None:
 
 
 def test_an_app_that_is_blocked(elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "_PATIENCE", 0.001)
-    go_on = threading.Event()
-    elsewhere.token.run_sync_soon(go_on.wait, 10)
-    try:
+    monkeypatch.setattr(talking, "PATIENCE", 0.001)
+    with elsewhere.blocked():
         result = run("top", elsewhere.uri)
-    finally:
-        go_on.set()
     assert result.exit_code == 2
     assert "doesn't answer" in result.stderr
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any
 
 import pytest
 import trio
@@ -13,15 +12,12 @@ import trio.testing
 from click.testing import CliRunner, Result
 
 import ten_trio as ten
-from ten_trio.cli import calling, explaining, main
+from ten_trio.cli import main, talking
 from ten_trio.network.transports import sockets
+from tests.elsewhere import Elsewhere
 from tests.runtime.acting import acting, answer
 
 pytestmark = pytest.mark.slow
-
-
-async def hang(*_: Any) -> None:
-    await trio.sleep_forever()
 
 
 def asks(dest: str) -> Any:
@@ -31,49 +27,24 @@ def asks(dest: str) -> Any:
     return on_cmd
 
 
-class Elsewhere:
-    """An app in a thread of its own, with the graphs `stuck` and `quiet`."""
-
-    def __init__(self) -> None:
-        self.uri = ""
-        self.ids: dict[str, str] = {}
-        self._ready = threading.Event()
-        self._over: trio.Event
-        self._token: trio.lowlevel.TrioToken
-        self._thread = threading.Thread(target=trio.run, args=(self._run,))
-
-    async def _run(self) -> None:
-        self._token, self._over = trio.lowlevel.current_trio_token(), trio.Event()
-        stuck, quiet = ten.Graph(), ten.Graph()
-        one = acting(on_cmd=asks("b"))
-        one.cmd_handlers = "serial"
-        stuck.node("a", one)
-        stuck.node("b", acting(on_cmd=asks("a")))
-        quiet.node("c", acting(on_cmd=answer))
-        limits = ten.Limits(grace=0.2, cleanup=0.2)
-        async with ten.open_app(uri="msgpack://127.0.0.1:0", limits=limits) as app:
-            engine = await app.start_graph(stuck)
-            self.ids = {"stuck": engine.graph_id, "quiet": (await app.start_graph(quiet)).graph_id}
-            engine.post_cmd(ten.Cmd("ask", dest="a"))
-            await trio.testing.wait_all_tasks_blocked()
-            self.uri = app.uri
-            self._ready.set()
-            await self._over.wait()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._ready.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._token.run_sync_soon(self._over.set)
-        self._thread.join(10)
-        assert not self._thread.is_alive()
+async def start(app: ten.App) -> dict[str, str]:
+    """The graphs `stuck` and `quiet`."""
+    stuck, quiet = ten.Graph(), ten.Graph()
+    one = acting(on_cmd=asks("b"))
+    one.cmd_handlers = "serial"
+    stuck.node("a", one)
+    stuck.node("b", acting(on_cmd=asks("a")))
+    quiet.node("c", acting(on_cmd=answer))
+    engine = await app.start_graph(stuck)
+    ids = {"stuck": engine.graph_id, "quiet": (await app.start_graph(quiet)).graph_id}
+    engine.post_cmd(ten.Cmd("ask", dest="a"))
+    await trio.testing.wait_all_tasks_blocked()
+    return ids
 
 
 @pytest.fixture(scope="module")
 def elsewhere() -> Iterator[Elsewhere]:
-    with Elsewhere() as app:
+    with Elsewhere(start) as app:
         yield app
 
 
@@ -136,29 +107,35 @@ def test_nobody_is_there_or_that_is_no_uri() -> None:
 # What else may be at the other end ---------------------------------------------------------------
 
 
+def answering(monkeypatch: pytest.MonkeyPatch, given: object) -> None:
+    async def send_cmd(*_: object) -> ten.CmdResult:
+        return ten.CmdResult(ten.StatusCode.OK, {"explanation": given})
+
+    monkeypatch.setattr(ten.Client, "send_cmd", send_cmd)
+
+
 @pytest.mark.parametrize(
     "given", ["no JSON", "{}", "[{}]", 7], ids=["text", "no list", "no graph", "number"]
 )
-def test_an_answer_that_makes_no_sense(given: object, capsys: pytest.CaptureFixture[str]) -> None:
-    result = ten.CmdResult(ten.StatusCode.OK, {"explanation": given})
-    assert explaining._tell(result, "text") == 1
-    assert "the answer can't be understood" in capsys.readouterr().err
+def test_an_answer_that_makes_no_sense(
+    given: object, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering(monkeypatch, given)
+    result = why(elsewhere.uri)
+    assert result.exit_code == 1
+    assert "the answer can't be understood" in result.stderr
 
 
-def test_an_app_without_graphs(capsys: pytest.CaptureFixture[str]) -> None:
-    result = ten.CmdResult(ten.StatusCode.OK, {"explanation": "[]"})
-    assert explaining._tell(result, "text") == 0
-    assert capsys.readouterr().out == "no graph runs there\n"
+def test_an_app_without_graphs(elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(monkeypatch, "[]")
+    result = why(elsewhere.uri)
+    assert (result.exit_code, result.stdout) == (0, "no graph runs there\n")
 
 
 def test_an_app_that_is_blocked(elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(explaining, "_PATIENCE", 0.001)
-    go_on = threading.Event()
-    elsewhere._token.run_sync_soon(go_on.wait, 10)
-    try:
+    monkeypatch.setattr(talking, "PATIENCE", 0.001)
+    with elsewhere.blocked():
         result = why(elsewhere.uri)
-    finally:
-        go_on.set()
     assert result.exit_code == 2
     assert "doesn't answer" in result.stderr
 
@@ -177,5 +154,5 @@ def test_ctrl_c_ends_it_quietly_whichever_task_it_hits(monkeypatch: pytest.Monke
     def interrupted(main: object) -> None:
         raise BaseExceptionGroup("of a reading task", [KeyboardInterrupt()])
 
-    monkeypatch.setattr(calling.trio, "run", interrupted)
+    monkeypatch.setattr(talking.trio, "run", interrupted)
     assert why("msgpack://127.0.0.1:1").exit_code == 130

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import ten_trio as ten
 from ten_trio.testing.conformance import Answer, Node
+from ten_trio.testing.strategies import values
 
 GROUPS = st.sampled_from(["", "side"])
 """Of extensions: with most of the others, or apart."""
@@ -29,11 +30,7 @@ ATOMS = (
     | TEXTS
     | st.binary(min_size=1, max_size=6)
 )
-VALUES = st.recursive(
-    ATOMS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
-    max_leaves=6,
-)
+VALUES = values(ATOMS, NAMES)
 PROPERTIES = st.dictionaries(NAMES, VALUES, max_size=4)
 
 

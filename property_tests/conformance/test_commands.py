@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Awaitable, Callable, Sequence
 
 from hypothesis import given, strategies as st
 
@@ -11,6 +12,7 @@ from ten_trio.testing.conformance import (
     Answer,
     Blueprint,
     Edge,
+    Expected,
     Node,
     Talk,
     Target,
@@ -80,29 +82,34 @@ def fan_out(crew: list[Executor], policy: str) -> Blueprint:
     return Blueprint(nodes, [Edge("fan", [each.node.name for each in crew])])
 
 
-@given(crew=crews(2, 4), times=st.integers(1, 3))
-def test_first_error_or_last_ok(target: Target, crew: list[Executor], times: int) -> None:
+def asking_all(
+    crew: list[Executor],
+    policy: str,
+    times: int,
+    wanted: Callable[[Sequence[Sequence[Answer]]], Expected],
+) -> Callable[[Talk], Awaitable[None]]:
+    """Of what each of them answers, the results are those that are `wanted`."""
+
     async def example(talk: Talk) -> None:
         client = await talk.client()
-        await client.start(fan_out(crew, "first_error_or_last_ok"))
+        await client.start(fan_out(crew, policy))
         for number in range(times):
             properties = {"number": number}
             branches = [each.answers(properties) for each in crew]
-            await client.ask("fan", first_error_or_last_ok(branches), properties=properties)
+            await client.ask("fan", wanted(branches), properties=properties)
 
+    return example
+
+
+@given(crew=crews(2, 4), times=st.integers(1, 3))
+def test_first_error_or_last_ok(target: Target, crew: list[Executor], times: int) -> None:
+    example = asking_all(crew, "first_error_or_last_ok", times, first_error_or_last_ok)
     check(target, "first-error-or-last-ok", example)
 
 
 @given(crew=crews(2, 4), times=st.integers(1, 3))
 def test_each_ok_and_error(target: Target, crew: list[Executor], times: int) -> None:
-    async def example(talk: Talk) -> None:
-        client = await talk.client()
-        await client.start(fan_out(crew, "each_ok_and_error"))
-        for number in range(times):
-            properties = {"number": number}
-            branches = [each.answers(properties) for each in crew]
-            await client.ask("fan", each_of(branches), properties=properties)
-
+    example = asking_all(crew, "each_ok_and_error", times, each_of)
     check(target, "each-ok-and-error", example)
 
 

@@ -5,23 +5,15 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import Phase, settings
 
 from .mechanical import Change
 from .plugin_name import CHANGE
+from .profile import use_profile
 
 Change.of(os.environ[CHANGE]).make()
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure() -> None:
-    """After conftest.py has chosen a profile: no shrinking, always the same examples."""
-    settings.register_profile(
-        "changes",
-        settings.get_profile("dev"),
-        phases=(Phase.explicit, Phase.generate),
-        derandomize=True,
-        database=None,
-        print_blob=False,
-    )
-    settings.load_profile("changes")
+    """Fewer examples: there are many changes."""
+    use_profile("dev")

@@ -192,7 +192,7 @@ FAULTS = (
     Fault(
         "a handler that waits outlives its extension",
         "runtime.instance:Instance.cancel_handlers",
-        "        worker.scope.cancel(reason)\n",
+        "        worker.cancel(reason)\n",
         "        pass\n",
         "close lifecycle",
     ),

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Awaitable, Callable, Mapping
-from math import isfinite
 from typing import Any, Final
 
 import attrs
 import click
 import trio
 
-from ..errors import CmdFailed, ConnectFailed, EngineClosed, InvalidArgument, TenError
+from ..errors import CmdFailed, InvalidArgument
 from ..graphs import Graph
 from ..messages import CloseApp, Cmd, CmdResult, Loc, StatusCode, StopGraph
-from ..network import Client, connect
-from .screens import lines_of, reason_of, tell_error
-
-OK: Final = 0
-ERROR: Final = 1
-UNREACHABLE: Final = 2
-INTERRUPTED: Final = 128 + signal.SIGINT
+from ..messages.json_form import plain
+from ..network import Client
+from .talking import ERROR, OK, talk_to
 
 _CLOSING: Final = 30.0
 """Seconds until nobody waits any more for an app that has said that it closes."""
@@ -73,7 +66,10 @@ def call(request: Request, as_json: bool) -> int:
 
     async def talk(client: Client) -> int:
         if request.start is not None:
-            await client.start_graph(request.start)
+            try:
+                await client.start_graph(request.start)
+            except CmdFailed as error:
+                return _tell(error.result, as_json)
         cmd = request.cmd(client.graph_id)
         code = OK
         if not request.every:
@@ -101,41 +97,8 @@ def stop(uri: str, graph: str, token: str, as_json: bool) -> int:
     return talk_to(talk, uri, "", token, as_json)
 
 
-def talk_to(
-    talk: Callable[[Client], Awaitable[int]], uri: str, graph: str, token: str, as_json: bool
-) -> int:
-    """Connect with an app, and let `talk` say what there is to say; returns the exit code."""
-
-    async def main() -> int:
-        async with connect(uri, graph=graph, token=token) as client:
-            try:
-                return await talk(client)
-            except CmdFailed as error:  # the graph could not be started
-                return _tell(error.result, as_json)
-            except EngineClosed as error:
-                tell_error(str(error), as_json=as_json, uri=uri)
-                return ERROR
-
-    try:
-        return trio.run(main)
-    except ConnectFailed as error:
-        why = error.__cause__
-        text = f"{error}: {reason_of(why)}" if why is not None else str(error)
-        tell_error(text, as_json=as_json, uri=uri)
-    except TenError as error:
-        tell_error("; ".join(lines_of(error)), as_json=as_json, uri=uri)
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BaseExceptionGroup as group:
-        # It may have hit the task that reads just then.
-        if group.split(KeyboardInterrupt)[1] is not None:
-            raise
-        return INTERRUPTED
-    return UNREACHABLE
-
-
 def _tell(result: CmdResult, as_json: bool) -> int:
-    properties = _plain(result.properties)
+    properties = plain(result.properties)
     is_ok = result.status is StatusCode.OK
     if as_json:
         told = {
@@ -152,25 +115,4 @@ def _tell(result: CmdResult, as_json: bool) -> int:
     return OK if is_ok else ERROR
 
 
-def _plain(value: Any) -> Any:
-    """Null stands for what JSON can't express."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return value if isfinite(value) else None
-    return value if isinstance(value, str | int) else None
-
-
-__all__ = [
-    "ERROR",
-    "INTERRUPTED",
-    "OK",
-    "UNREACHABLE",
-    "Request",
-    "call",
-    "read_property",
-    "stop",
-    "talk_to",
-]
+__all__ = ["Request", "call", "read_property", "stop"]

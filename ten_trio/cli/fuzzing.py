@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import InvalidArgument, TenError
-from .running import FAILED, OK, UNUSABLE
-from .screens import lines_of, tell_error
+from .given import SOURCE, give_up
+from .running import FAILED, OK
 
 if TYPE_CHECKING:
     from ..testing import Finding
@@ -77,9 +77,7 @@ def _read(reader: Callable[[str], Any]) -> Callable[..., Any]:
 
 
 @click.command()
-@click.argument(
-    "source", metavar="GRAPH.json", type=click.Path(exists=True, path_type=Path)
-)  # fmt: skip
+@click.argument("source", metavar="GRAPH.json", type=SOURCE)
 @click.option(
     "--seeds", type=click.IntRange(min=1), default=200, show_default=True, metavar="N",
     help="How many trials.",
@@ -166,8 +164,7 @@ def fuzz(
                 cancels=cancels,
             )
     except TenError as error:
-        tell_error("; ".join(lines_of(error)), as_json=as_json, file=str(source))
-        raise SystemExit(UNUSABLE) from None
+        give_up(error, as_json, source)
     test = ""
     if found is not None:
         named = None if check is None else check[0]

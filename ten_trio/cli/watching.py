@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -15,17 +15,14 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from ..errors import InvalidType, TenError
-from ..messages import Cmd, CmdResult, Loc, StatusCode
+from ..messages import Cmd, Loc
 from ..network import Client
 from ..network.watching import STATS, TAP
 from ..runtime import Stats
-from .calling import ERROR, INTERRUPTED, OK, UNREACHABLE, talk_to
-from .screens import console, tell_error
+from .screens import console
 from .tables import tables_of
+from .talking import ERROR, OK, ask, is_ok, talk_to
 
-_PATIENCE: Final = 10.0
-"""Seconds for an app to answer. One that doesn't has a loop that something blocks."""
 _AHEAD: Final = 64
 """Batches of messages that are kept here for whoever reads slowly."""
 _WIDEST: Final = 160
@@ -47,60 +44,30 @@ class Watch:
     token: str = attrs.field(default="", repr=False)
 
 
-class _Failed(Exception):
-    """There is nothing to show; it has been told why."""
-
-
 def top(watch: Watch) -> int:
     """Look again and again, and show it; returns the exit code."""
 
     async def talk(client: Client) -> int:
         out = console(stderr=False)
         before: dict[str, Stats] = {}
-        try:
-            if watch.once:
-                before = {each.graph_id: each for each in await _look(client, watch)}
+        if watch.once:
+            before = {each.graph_id: each for each in await _look(client, watch)}
+            await trio.sleep(watch.interval)
+            _print(out, watch, _rated(await _look(client, watch), before))
+            return OK
+        with _Screen(out, watch) as show:
+            while True:
+                found = await _look(client, watch)
+                show(_rated(found, before))
+                before = {each.graph_id: each for each in found}
                 await trio.sleep(watch.interval)
-                _print(out, watch, _rated(await _look(client, watch), before))
-                return OK
-            with _Screen(out, watch) as show:
-                while True:
-                    found = await _look(client, watch)
-                    show(_rated(found, before))
-                    before = {each.graph_id: each for each in found}
-                    await trio.sleep(watch.interval)
-        except _Failed:
-            return ERROR
-        except trio.TooSlowError:
-            what = f"{watch.uri} doesn't answer for {_PATIENCE:g} s: its own loop may be blocked"
-            tell_error(what, as_json=watch.as_json, uri=watch.uri)
-            return UNREACHABLE
 
-    return _piped(lambda: talk_to(talk, watch.uri, "", watch.token, watch.as_json))
+    return _talk(talk, watch)
 
 
 async def _look(client: Client, watch: Watch) -> list[Stats]:
-    cmd = Cmd(STATS, {"graph_id": watch.graph} if watch.graph else {}, dest=Loc(""))
-    with trio.fail_after(_PATIENCE):
-        result = await client.send_cmd(cmd)
-    if result.status is not StatusCode.OK:
-        tell_error(result.detail or "ERROR without a detail", as_json=watch.as_json)
-        raise _Failed
-    try:
-        return _read(result)
-    except TenError as error:
-        tell_error(f"the answer can't be understood: {error}", as_json=watch.as_json)
-        raise _Failed from None
-
-
-def _read(result: CmdResult) -> list[Stats]:
-    try:
-        content = json.loads("".join(result.get("stats", ())))
-    except (TypeError, ValueError) as error:
-        raise InvalidType(f"no JSON: {error}") from None
-    if not isinstance(content, list):
-        raise InvalidType("no list of graphs")
-    return [Stats.from_dict(each) for each in content]
+    uri, graph, as_json = watch.uri, watch.graph, watch.as_json
+    return await ask(client, STATS, "stats", Stats.from_dict, uri=uri, graph=graph, as_json=as_json)
 
 
 def _rated(found: Sequence[Stats], before: Mapping[str, Stats]) -> list[Stats]:
@@ -184,7 +151,7 @@ def tap(wanted: Filter) -> int:
                 code = await _receive(client, wanted, send, writer)
         return code
 
-    return _piped(lambda: talk_to(talk, wanted.uri, "", wanted.token, wanted.as_json))
+    return _talk(talk, wanted)
 
 
 async def _receive(
@@ -196,8 +163,7 @@ async def _receive(
     """Take what comes at once, whoever reads it how slowly: the app cuts off who doesn't."""
     async with client.send_cmd_ex(wanted.cmd(), timeout=float("inf")) as results:
         async for result in results:
-            if result.status is not StatusCode.OK:
-                tell_error(result.detail or "ERROR without a detail", as_json=wanted.as_json)
+            if not is_ok(result, wanted.as_json):
                 return ERROR
             if result.is_completed:
                 break
@@ -283,23 +249,13 @@ def _end(loc: Mapping[str, str]) -> str:
 # Both -----------------------------------------------------------------------------------------------
 
 
-def _piped(run: Callable[[], int]) -> int:
-    """Whatever `run` returns; no fuss if whoever reads the output has gone, or presses Ctrl-C."""
+def _talk(talk: Callable[[Client], Awaitable[int]], what: Watch | Filter) -> int:
+    """Talk with the app; no fuss if whoever reads the output has gone."""
     try:
-        return run()
-    except BrokenPipeError:
-        return _quietly()
-    except BaseExceptionGroup as group:
-        if group.subgroup(KeyboardInterrupt) is not None:
-            return INTERRUPTED
-        if group.split(BrokenPipeError)[1] is None:
-            return _quietly()
-        raise
-
-
-def _quietly() -> int:
-    # Python would say so once more when it flushes at the end.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return talk_to(talk, what.uri, "", what.token, what.as_json)
+    except* BrokenPipeError:
+        # Python would say so once more when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return OK
 
 

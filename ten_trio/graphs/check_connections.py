@@ -34,8 +34,7 @@ def check_connections(graph: Graph, declared: Declared, strict: bool) -> Iterato
                 for number, end in enumerate(ends or ()):
                     at = f"{here}.{side}[{number}]"
                     yield from _check_place(at, end, declared, apps)
-                    yield from _check_conversion(at, side, kind, end, strict)
-                    yield from _check_policy(at, side, kind, end)
+                    yield from _check_end(at, side, kind, end, strict)
     yield from _check_edges(graph, declared)
 
 
@@ -85,26 +84,18 @@ def _check_flow(path: str, flow: Flow, strict: bool) -> Iterator[Problem]:
         yield Problem(path, "msg_conversion needs name, not names", "write one flow per name")
 
 
-def _check_conversion(
-    path: str, side: str, kind: Kind, end: Dest, strict: bool
-) -> Iterator[Problem]:
-    if end.conversion is None:
-        return
-    here = f"{path}.msg_conversion"
-    if side == "source":
-        yield Problem(here, "has no place on a source", "write the flow from the sender, with dest")
-    yield from below(here, end.conversion.problems(kind))
-    if strict:
-        yield from _check_rule_paths(here, end.conversion)
-
-
-def _check_policy(path: str, side: str, kind: Kind, end: Dest) -> Iterator[Problem]:
-    if end.flow is None:
-        return
-    here = f"{path}.flow"
-    if side == "source":
-        yield Problem(here, "has no place on a source", "write the flow from the sender, with dest")
-    yield from below(here, end.flow.problems(kind))
+def _check_end(path: str, side: str, kind: Kind, end: Dest, strict: bool) -> Iterator[Problem]:
+    """What only a dest may have."""
+    for key, part in (("msg_conversion", end.conversion), ("flow", end.flow)):
+        if part is None:
+            continue
+        here = f"{path}.{key}"
+        if side == "source":
+            hint = "write the flow from the sender, with dest"
+            yield Problem(here, "has no place on a source", hint)
+        yield from below(here, part.problems(kind))
+        if strict and isinstance(part, Conversion):
+            yield from _check_rule_paths(here, part)
 
 
 def _check_rule_paths(path: str, conversion: Conversion) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
+from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import InvalidJson
@@ -69,6 +70,17 @@ def load(cls: type[M], text: str | bytes) -> M:
         elif name != "type":
             raise InvalidJson(f"{cls.__name__} has no field {name!r}")
     return msg
+
+
+def plain(value: Any) -> Any:
+    """What `json.dumps` takes for a value: null stands for whatever JSON can't express."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    return value if isinstance(value, str | int) else None
 
 
 def _location(parts: object) -> Loc:

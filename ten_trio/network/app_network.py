@@ -20,7 +20,6 @@ from ..errors import TenError
 from ..graphs import Graph
 from ..graphs.loading import read_graph, write_graph
 from ..messages import CloseApp, Cmd, CmdResult, Loc, StartGraph, StatusCode, StopGraph
-from ..runtime.app_commands import EXPLAIN
 from ..runtime.engine import EngineCore
 from ..runtime.paths import made_result, new_id
 from .admission import Admission
@@ -35,7 +34,7 @@ from .protocols import Front, Protocols, WireProtocol
 from .remotes import BUILT, OURS, Remotes
 from .settings import NetworkSettings
 from .transport import HandshakeError, Knock, Listener, Transport, Wire
-from .watching import STATS, TAP, answer_stats, answer_tap
+from .watching import COMMANDS, answer
 
 if TYPE_CHECKING:
     from ..runtime.app import App
@@ -368,41 +367,23 @@ class _Orphan:
                 )  # fmt: skip
 
     def _command(self, wire: WireMsg, cmd: Cmd) -> None:
-        """stop_graph and close_app are the app's; everything else is for a graph."""
-        if cmd.name == EXPLAIN:
-            self._explain(wire, cmd)
-            return
-        if cmd.name in (STATS, TAP):
-            self._watch(wire, cmd)
-            return
-        if not isinstance(cmd, StopGraph | CloseApp):
+        """Looking, stop_graph and close_app are the app's; everything else is for a graph."""
+        looks = cmd.name in COMMANDS
+        if not looks and not isinstance(cmd, StopGraph | CloseApp):
             self._go_to(wire)
-            return
-        if self._admission.may_control(cmd, self.connection.trusted):
+        elif not self._admission.may_control(cmd, self.connection.trusted):
+            self._refuse(wire, f"not allowed: {cmd.name} from outside")
+        elif looks:
+            self._look(wire, cmd)
+        else:
             self._app.take_cmd(cmd, self._reply(wire), None)
-        else:
-            self._refuse(wire, f"not allowed: {cmd.name} from outside")
 
-    def _explain(self, wire: WireMsg, cmd: Cmd) -> None:
-        """The app answers this one, however stuck its graphs are."""
-        if self._admission.may_control(cmd, self.connection.trusted):
-            self._app.answer_why(cmd, self._reply(wire))
-        else:
-            self._refuse(wire, f"not allowed: {cmd.name} from outside")
-
-    def _watch(self, wire: WireMsg, cmd: Cmd) -> None:
-        """Likewise these."""
-        if not self._admission.may_control(cmd, self.connection.trusted):
-            self._refuse(wire, f"not allowed: {cmd.name} from outside")
-            return
+    def _look(self, wire: WireMsg, cmd: Cmd) -> None:
+        """The app answers these, however stuck its graphs are."""
         self._watched = True
         self._put_off()
-        start, reply = self.nursery.start_soon, self._reply(wire)
-        if cmd.name == STATS:
-            start(answer_stats, self._app, cmd, reply)
-        else:
-            self.connection.on_written = self._note_written
-            start(answer_tap, self._app, cmd, reply, self._room)
+        self.connection.on_written = self._note_written
+        self.nursery.start_soon(answer, self._app, cmd, self._reply(wire), self._room)
 
     def _note_written(self, _: list[WireMsg]) -> None:
         written, self._written = self._written, trio.Event()

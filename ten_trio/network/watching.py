@@ -1,6 +1,6 @@
-"""Looking at a running app from outside: its stats, and what passes in its graphs, as results of commands.
+"""Looking at a running app from outside: explanations, stats and what passes, as results of commands.
 
-The app itself answers these two, whatever its graphs do.  A tap has as many results as it takes, each
+The app itself answers these, whatever its graphs do.  A tap has as many results as it takes, each
 with some messages; the next is sent when there is room on the wire, and what passes meanwhile waits
 in the tap, which is bounded.
 """
@@ -8,7 +8,7 @@ in the tap, which is bounded.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
@@ -18,11 +18,14 @@ from ..messages import Cmd, CmdResult, StatusCode
 from ..runtime.paths import made_result
 
 if TYPE_CHECKING:
+    from ..runtime import Explanation, Stats
     from ..runtime.app import App
     from ..runtime.tap import Tap
 
+EXPLAIN: Final = "ten:explain"
+"""The command that an app itself answers with what `App.explain` says, for those that may control it."""
 STATS: Final = "ten:stats"
-"""The command that an app itself answers with what `App.stats` says, for those that may control it."""
+"""Likewise with what `App.stats` says."""
 TAP: Final = "ten:tap"
 """Likewise with what `App.tap` sees, in results that aren't final, until the graphs are closed."""
 
@@ -44,44 +47,49 @@ class Reply(Protocol):
         """Send a final one home."""
 
 
-async def answer_stats(app: App, cmd: Cmd, reply: Reply) -> None:
-    """Answer a `STATS` command: one look at its `graph_id`, or at all of them."""
-    try:
-        found = await app.stats(_text(cmd, "graph_id"))
-    except TenError as error:
-        reply.answer(StatusCode.ERROR, str(error))
-        return
-    content = json.dumps([each.to_dict() for each in found], ensure_ascii=False)
-    if len(content) > _ALL:
-        reply.answer(StatusCode.ERROR, "too much to tell: ask for one of the graphs")
-        return
-    chunks = [content[at : at + _CHUNK] for at in range(0, len(content), _CHUNK)]
-    reply.answer(StatusCode.OK, "", stats=chunks)
+Room = Callable[[], Awaitable[object]]
+"""Waits until the caller can take more."""
 
 
-async def answer_tap(
-    app: App, cmd: Cmd, reply: Reply, room: Callable[[], Awaitable[object]]
-) -> None:
-    """Answer a `TAP` command for as long as the caller is there. `room`: until it can take more."""
-    detail = "the connection is needed for something else"
-    status = StatusCode.ERROR
+async def answer(app: App, cmd: Cmd, reply: Reply, room: Room) -> None:
+    """Answer one of these commands, of its `graph_id` or of all; a tap as long as the caller is there."""
+    status, told = StatusCode.ERROR, {"detail": "the connection is needed for something else"}
     try:
-        kinds, names, extensions = (_texts(cmd, key) for key in ("kind", "name", "extension"))
-        graph = _text(cmd, "graph_id")
-        async with app.tap(graph, kind=kinds, name=names, extension=extensions) as tap:
-            if app.engines:
-                await _stream(tap, reply, room)
-                status, detail = StatusCode.OK, "closed: nothing more will pass"
-            else:
-                detail = "no graph runs there"
+        told = {"detail": "", **await _ANSWERS[cmd.name](app, cmd, reply, room)}
+        status = StatusCode.OK
     except TenError as error:
-        detail = str(error)
+        told = {"detail": str(error)}
     finally:
         # Also if it was cancelled: every command ends.
-        reply.answer(status, detail)
+        reply.answer(status, **told)
 
 
-async def _stream(tap: Tap, reply: Reply, room: Callable[[], Awaitable[object]]) -> None:
+async def _explain(app: App, cmd: Cmd, reply: Reply, room: Room) -> dict[str, Any]:
+    return {"explanation": _written(await app.explain(_text(cmd, "graph_id")))}
+
+
+async def _look(app: App, cmd: Cmd, reply: Reply, room: Room) -> dict[str, Any]:
+    content = _written(await app.stats(_text(cmd, "graph_id")))
+    if len(content) > _ALL:
+        raise TenError("too much to tell: ask for one of the graphs")
+    return {"stats": [content[at : at + _CHUNK] for at in range(0, len(content), _CHUNK)]}
+
+
+async def _tap(app: App, cmd: Cmd, reply: Reply, room: Room) -> dict[str, Any]:
+    kinds, names, extensions = (_texts(cmd, key) for key in ("kind", "name", "extension"))
+    graph = _text(cmd, "graph_id")
+    async with app.tap(graph, kind=kinds, name=names, extension=extensions) as tap:
+        if not app.engines:
+            raise TenError("no graph runs there")
+        await _stream(tap, reply, room)
+    return {"detail": "closed: nothing more will pass"}
+
+
+_ANSWERS: Final = {EXPLAIN: _explain, STATS: _look, TAP: _tap}
+COMMANDS: Final = frozenset(_ANSWERS)
+
+
+async def _stream(tap: Tap, reply: Reply, room: Room) -> None:
     # An empty one says that it has begun.
     batch: list[str] = []
     while True:
@@ -102,6 +110,10 @@ async def _stream(tap: Tap, reply: Reply, room: Callable[[], Awaitable[object]])
             size += len(batch[-1])
 
 
+def _written(found: Iterable[Explanation | Stats]) -> str:
+    return json.dumps([each.to_dict() for each in found], ensure_ascii=False)
+
+
 def _text(cmd: Cmd, key: str) -> str:
     value = cmd._props.get(key, "")
     if not isinstance(value, str):
@@ -116,4 +128,4 @@ def _texts(cmd: Cmd, key: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-__all__ = ["STATS", "TAP", "answer_stats", "answer_tap"]
+__all__ = ["COMMANDS", "EXPLAIN", "STATS", "TAP", "answer"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from uuid import uuid4
 
 import attrs
@@ -26,7 +26,7 @@ from ..graphs import (
 )
 from ..messages import Data, Loc, Msg, Properties, StartGraph, StatusCode
 from .addons import AppAddons
-from .app_commands import answer_why, carry_out
+from .app_commands import carry_out
 from .compiled import CompiledGraphs
 from .directory import HOST
 from .engine import EngineCore
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ten_trio.runtime")
 
 GraphSource = Graph | str | Path | Mapping[str, Any]
+T = TypeVar("T")
 
 
 class App:
@@ -283,17 +284,7 @@ class App:
 
         Raises `GraphError` if there is none of that name.
         """
-        wanted = self._running(graph)
-        found: dict[str, Explanation] = {}
-
-        async def look(core: EngineCore | CoreLink) -> None:
-            found[core.graph_id] = await explain_from_outside(core)
-
-        # Each that doesn't answer takes its time.
-        async with trio.open_nursery() as nursery:
-            for core in wanted:
-                nursery.start_soon(look, core)
-        return tuple(found[core.graph_id] for core in wanted)
+        return await self._of_each(explain_from_outside, graph)
 
     def _running(self, graph: str) -> list[EngineCore | CoreLink]:
         """Every running graph, or those of this id or name. Raises `GraphError` if there is none."""
@@ -312,15 +303,22 @@ class App:
 
         Raises `GraphError` if there is none of that name.
         """
+        return await self._of_each(look_from_outside, graph)
+
+    async def _of_each(
+        self, look: Callable[[EngineCore | CoreLink], Awaitable[T]], graph: str
+    ) -> tuple[T, ...]:
+        """What `look` sees of each running graph that is meant, in order."""
         wanted = self._running(graph)
-        found: dict[str, Stats] = {}
+        found: dict[str, T] = {}
 
-        async def look(core: EngineCore | CoreLink) -> None:
-            found[core.graph_id] = await look_from_outside(core)
+        async def look_at(core: EngineCore | CoreLink) -> None:
+            found[core.graph_id] = await look(core)
 
+        # Each that doesn't answer takes its time.
         async with trio.open_nursery() as nursery:
             for core in wanted:
-                nursery.start_soon(look, core)
+                nursery.start_soon(look_at, core)
         return tuple(found[core.graph_id] for core in wanted)
 
     @asynccontextmanager
@@ -397,10 +395,6 @@ class App:
         core.is_unattended = True
         self._spawn(core.run)
         self._tell_of(core)
-
-    def answer_why(self, cmd: Cmd, path: Any) -> None:
-        """Answer an `EXPLAIN` command: what `explain` says of its `graph_id`, as JSON."""
-        self._spawn(answer_why, self, cmd, path)
 
     def _tell_of(self, core: EngineCore | CoreLink) -> None:
         if self.on_graph is not None:

@@ -1,15 +1,14 @@
-"""The commands that an app itself carries out: start_graph, stop_graph, close_app, and `EXPLAIN`."""
+"""The commands that an app itself carries out: start_graph, stop_graph and close_app."""
 
 from __future__ import annotations
 
-import json
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ..errors import GraphError, TenError
+from ..errors import TenError
 from ..messages import StartGraph, StatusCode, StopGraph
 from .loops import ask
 from .own_loop import CoreLink
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
     from .engine import EngineCore
 
 logger = logging.getLogger("ten_trio.runtime")
-
-EXPLAIN: Final = "ten:explain"
-"""The command that an app itself answers with what `App.explain` says, for those that may control it."""
 
 
 def carry_out(app: App, cmd: Cmd, path: Any, engine: EngineCore | CoreLink | None) -> None:
@@ -45,18 +41,6 @@ def carry_out(app: App, cmd: Cmd, path: Any, engine: EngineCore | CoreLink | Non
     else:
         path.answer(StatusCode.OK, "close app begins")
         app._spawn(_close_app_after_answer, app, engine)
-
-
-async def answer_why(app: App, cmd: Cmd, path: Any) -> None:
-    """Answer an `EXPLAIN` command: what `explain` says of its `graph_id`, as JSON."""
-    graph = cmd._props.get("graph_id", "")
-    try:
-        found = await app.explain(graph if isinstance(graph, str) else repr(graph))
-    except GraphError as error:
-        path.answer(StatusCode.ERROR, str(error))
-        return
-    content = json.dumps([each.to_dict() for each in found], ensure_ascii=False)
-    path.answer(StatusCode.OK, "", explanation=content)
 
 
 async def _start(app: App, cmd: StartGraph, path: Any) -> None:

@@ -155,6 +155,13 @@ class EngineCore:
         return self
 
     @property
+    def state(self) -> str:
+        """How far it is, for whoever looks on: starting, running, or closing and why."""
+        if self.closing:
+            return f"closing ({self.close_reason})"
+        return "running" if self.created.is_set() and not self.late_starters else "starting"
+
+    @property
     def turns(self) -> Turns:
         """The turns of this graph; made when the first is needed."""
         if self._turns is None:

@@ -19,6 +19,7 @@ from .host import Outside
 from .instance import Instance
 from .lifecycle import slow_line
 from .lines import Line
+from .loops import hear
 from .passing import PassedOn
 from .paths import Fan, InPath, OutPath
 from .watchdog import culprit
@@ -103,7 +104,7 @@ class _Look:
         return Explanation(
             graph_id=core.graph_id,
             name=core.graph_name,
-            state=_state(core),
+            state=core.state,
             waits=(*told, *in_circles.values()),
             more=left_out,
             deadlocks=circles,
@@ -363,12 +364,6 @@ def _paths(sending: Any) -> Sequence[OutPath]:
     return sending.paths if isinstance(sending, Fan) else (sending,)
 
 
-def _state(core: EngineCore) -> str:
-    if core.closing:
-        return f"closing ({core.close_reason})"
-    return "running" if core.created.is_set() and not core.late_starters else "starting"
-
-
 def explain(core: EngineCore, now: float | None = None) -> Explanation:
     """Who waits for what in a graph. Called in its loop, or while that is blocked (with its time)."""
     return _Look(core, trio.current_time() if now is None else now).explanation()
@@ -395,32 +390,24 @@ async def explain_from_outside(link: EngineCore | CoreLink) -> Explanation:
 
 
 async def _ask(core: EngineCore, link: Any) -> Explanation:
-    answers: list[Explanation] = []
-    answered = trio.Event()
     home = link._app.loop
-    limit = core.limits.loop_patience
 
-    def take(answer: Explanation) -> None:
-        answers.append(answer)
-        link.silent_since = None
-        answered.set()
-
-    def look() -> None:
+    def look() -> Explanation:
+        # Also if it comes too late for this question.
+        home.post(setattr, link, "silent_since", None)
         try:
-            answer = explain(core)
+            return explain(core)
         except Exception as error:
             logger.exception("graph %s can't be explained", core.title)
-            answer = _ignorant(core, f"can't be explained: {error!r}")
-        home.post(take, answer)
+            return _ignorant(core, f"can't be explained: {error!r}")
 
-    if not core.loop.post(look):
-        await trio.lowlevel.checkpoint()
+    since = home.now() if link.silent_since is None else link.silent_since
+    link.silent_since = since
+    try:
+        answer = await hear(core.loop, look, core.limits.loop_patience)
+    except trio.RunFinishedError:
         return _ignorant(core, "closed")
-    if link.silent_since is None:
-        link.silent_since = home.now()
-    with trio.move_on_after(limit):
-        await answered.wait()
-    return answers[0] if answers else _blocked(core, home.now() - link.silent_since)
+    return answer or _blocked(core, home.now() - since)
 
 
 def _ignorant(core: EngineCore, state: str) -> Explanation:

@@ -8,6 +8,7 @@ the last in it then, and hasn't left it yet.
 from __future__ import annotations
 
 import logging
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +17,7 @@ import trio
 from ..graphs import GRAPH_PROXY
 from ..graphs.flow import DROP_NEWEST, ERROR
 from .flow import OVERFLOW
+from .loops import hear
 from .paths import InPath
 from .stats import EdgeStats, ExtensionStats, PlaceStats, QueueStats, Stats, total
 
@@ -60,7 +62,7 @@ class Looks:
         return Stats(
             graph_id=core.graph_id,
             name=core.graph_name,
-            state=_state(core),
+            state=core.state,
             time=self._now,
             extensions=tuple(self._extension(each) for each in instances),
             edges=tuple(self._edges()),
@@ -262,12 +264,6 @@ def _age(path: InPath, now: float) -> float | None:
     return None if deadline == inf else max(0.0, now - (deadline - out.timeout))
 
 
-def _state(core: EngineCore) -> str:
-    if core.closing:
-        return f"closing ({core.close_reason})"
-    return "running" if core.created.is_set() and not core.late_starters else "starting"
-
-
 # Whoever else takes part ----------------------------------------------------------------------------
 
 
@@ -315,26 +311,14 @@ async def look_from_outside(link: EngineCore | CoreLink) -> Stats:
     await trio.lowlevel.checkpoint()
     if core is None:
         return Stats(graph_id=link.graph_id, name=link.graph_name, state="starting")
-    return look(core) if core is link else await _ask(core, link)
-
-
-async def _ask(core: EngineCore, link: Any) -> Stats:
-    answers: list[Stats] = []
-    answered = trio.Event()
-    home = link._app.loop
-
-    def take(answer: Stats) -> None:
-        answers.append(answer)
-        answered.set()
-
-    state = "closed"
-    if core.loop.post(lambda: home.post(take, look(core))):
-        state = "its loop doesn't answer: see ten-trio why"
-        with trio.move_on_after(core.limits.loop_patience):
-            await answered.wait()
-    if answers:
-        return answers[0]
-    return Stats(graph_id=core.graph_id, name=core.graph_name, state=state)
+    if core is link:
+        return look(core)
+    state = "its loop doesn't answer: see ten-trio why"
+    try:
+        seen = await hear(core.loop, partial(look, core), core.limits.loop_patience)
+    except trio.RunFinishedError:
+        seen, state = None, "closed"
+    return seen or Stats(graph_id=core.graph_id, name=core.graph_name, state=state)
 
 
 __all__ = ["HOST", "Looks", "look", "look_from_outside"]

@@ -72,6 +72,28 @@ class Loop:
             fn(*args)
 
 
+async def hear(there: Loop, look: Callable[[], T], patience: float) -> T | None:
+    """What `look()` says in another loop; None if it says nothing for so many seconds.
+
+    It is called there between two steps of its tasks, and must not raise.  Raises
+    `trio.RunFinishedError` if that loop is over.
+    """
+    here = Loop()
+    answers: list[T] = []
+    answered = trio.Event()
+
+    def take(answer: T) -> None:
+        answers.append(answer)
+        answered.set()
+
+    if not there.post(lambda: here.post(take, look())):
+        await trio.lowlevel.checkpoint()
+        raise trio.RunFinishedError("the graph's loop is over")
+    with trio.move_on_after(patience):
+        await answered.wait()
+    return answers[0] if answers else None
+
+
 async def ask(
     there: Loop,
     start_soon: Callable[..., object],

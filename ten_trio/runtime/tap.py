@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from math import isfinite
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +21,7 @@ import trio
 
 from ..errors import InvalidArgument
 from ..messages import CmdResult, Loc, Msg
+from ..messages.json_form import plain
 from .loops import Loop
 
 if TYPE_CHECKING:
@@ -95,11 +95,11 @@ class Seen:
             if field.is_buffer:
                 told["size"] = len(value)
             elif name != "name":
-                told[name] = _plain(field.show(value))
+                told[name] = plain(field.show(value))
         if isinstance(msg, CmdResult):
             told["status"] = msg.status.name.lower()
             told["is_final"] = msg.is_final
-        properties = _plain(msg.properties)
+        properties = plain(msg.properties)
         size = len(json.dumps(properties, ensure_ascii=False))
         told["properties"] = {} if size > _MOST else properties
         if size > _MOST:
@@ -107,16 +107,6 @@ class Seen:
         if self.missed:
             told["missed"] = self.missed
         return told
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return value if isfinite(value) else None
-    return value if isinstance(value, str | int) else None
 
 
 @attrs.frozen

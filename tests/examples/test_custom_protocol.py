@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from examples.custom_protocol.ten_packages.protocol.netstring.protocol import NetstringCodec
 from ten_trio.messages import Data
 from ten_trio.network import CodecError, CodecLimits, Malformed, TooLong, WireMsg, WireProtocol
 from ten_trio.testing import check_protocol
-
-ROOT = Path(__file__).parents[2]
+from tests.examples.running import run
 
 
 @pytest.mark.slow
@@ -58,13 +53,4 @@ def test_what_is_no_netstring(data: bytes, error: type[CodecError]) -> None:
 
 @pytest.mark.slow
 def test_the_example_talks() -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "examples.custom_protocol"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert '"text":"Hello, Blaise!"},\n' in done.stdout
+    assert '"text":"Hello, Blaise!"},\n' in run("-m", "examples.custom_protocol").stdout

@@ -12,13 +12,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
 from ten_trio.testing.conformance import RULES
+from tests.examples.running import ROOT, run
 
-ROOT = Path(__file__).parents[2]
 SUITE = "property_tests/conformance"
 NAIVE = "examples.naive_runtime:Naive"
 
@@ -64,8 +63,8 @@ def broken_rules(output: str) -> dict[str, list[str]]:
 @contextmanager
 def listening(*command: str) -> Iterator[str]:
     """A runtime in a process of its own; the URI that it says it listens at."""
-    run = [sys.executable, "-W", "error", "-m", *command]
-    with subprocess.Popen(run, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    program = [sys.executable, "-W", "error", "-m", *command]
+    with subprocess.Popen(program, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             found = re.search(r"\w+://127\.0\.0\.1:\d+", process.stdout.readline())
@@ -122,13 +121,5 @@ def test_ours_is_right_by_the_wire(scheme: str) -> None:
 
 
 def test_the_example_shows_it() -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "examples.naive_runtime"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = run("-m", "examples.naive_runtime", timeout=100)
     assert "copies-are-independent is broken" in done.stdout

@@ -8,14 +8,13 @@ import signal
 import subprocess
 import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
 import trio
 
 import ten_trio as ten
+from tests.examples.running import ROOT, run
 
-ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "examples" / "stuck_graph"
 TEN_TRIO = (sys.executable, "-W", "error", "-m", "ten_trio")
 
@@ -23,10 +22,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_by_itself() -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "examples.stuck_graph"],
-        capture_output=True, text=True, timeout=60, cwd=ROOT, check=True,
-    )  # fmt: skip
+    done = run("-m", "examples.stuck_graph")
     assert done.stdout.splitlines() == [
         "stuck: when was Ada here?",
         "mended: when was Ada here?",

@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.examples.running import ROOT, run
+
 STEPS = sorted(path.stem for path in (ROOT / "examples" / "tutorial").glob("step_*.py"))
 
 PRINTED = re.compile(
     r"```console\n\$ python -m examples\.tutorial\.(?P<step>\w+)\n(?P<output>.*?)```", re.DOTALL
 )
-
-
-def run(*command: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", *command],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout
 
 
 def shown() -> dict[str, str]:
@@ -46,10 +30,11 @@ def test_every_step_has_its_page() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
 def test_step(step: str) -> None:
-    assert run("-m", f"examples.tutorial.{step}").startswith(shown()[step].removesuffix("...\n"))
+    printed = run("-m", f"examples.tutorial.{step}").stdout
+    assert printed.startswith(shown()[step].removesuffix("...\n"))
 
 
 @pytest.mark.slow
 def test_the_tests_of_the_tutorial() -> None:
     arguments = ["-q", "-p", "no:cacheprovider", "examples/tutorial/test_agent.py"]
-    assert "5 passed" in run("-m", "pytest", *arguments)
+    assert "5 passed" in run("-m", "pytest", *arguments).stdout

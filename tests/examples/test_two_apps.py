@@ -10,13 +10,13 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
-ROOT = Path(__file__).parents[2]
+from tests.examples.running import ROOT, run
+
 FOLDER = ROOT / "examples" / "two_apps"
 TEN_TRIO = (sys.executable, "-W", "error", "-m", "ten_trio")
 
@@ -126,15 +126,7 @@ async def test_a_lost_worker_comes_back() -> None:
 
 
 def test_the_example_shows_it() -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "examples.two_apps"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    done = run("-m", "examples.two_apps")
     assert '"1000036000099": "1000003 * 1000033"' in done.stdout
     assert done.stdout.count("] ended") == 2
     assert not done.stderr

@@ -87,6 +87,20 @@ def pair(near: App | str, far: App | str, addon: str = "answer", *names: str) ->
     return spread
 
 
+def alone() -> ten.Graph:
+    """One extension, which answers."""
+    graph = ten.Graph()
+    graph.node("a", "answer")
+    return graph
+
+
+@asynccontextmanager
+async def alone_with_a_peer() -> AsyncGenerator[tuple[App, ten.Engine, Scripted], None]:
+    """An app that runs that, and a peer that has connected with it and said nothing yet."""
+    async with opened_apps(1, ADDONS) as (app,), app.open_graph(alone()) as engine:
+        yield app, engine, await Scripted.connect(app.uri)
+
+
 async def assert_all_closed(*apps: App) -> None:
     """No graph is left anywhere, and no connection."""
     for app in apps:
@@ -633,8 +647,7 @@ async def test_closing_a_duplicate_closes_nothing_else() -> None:
 @pytest.mark.parametrize("from_app", [False, True])
 async def test_a_second_start_graph(from_app: bool) -> None:
     async with opened_apps(1, ADDONS) as (app,):
-        graph = ten.Graph()
-        graph.node("a", "answer")
+        graph = alone()
         graph.expose("cmd_in", "hello", "a")
         peer = await Scripted.connect(app.uri)
         src = claims("msgpack://zz:1", "g") if from_app else ten.Loc()
@@ -653,16 +666,12 @@ async def test_a_second_start_graph(from_app: bool) -> None:
 
 
 async def test_an_id_of_a_running_graph_cannot_be_taken() -> None:
-    async with opened_apps(1, ADDONS) as (app,):
-        graph = ten.Graph()
-        graph.node("a", "answer")
-        async with app.open_graph(graph) as engine:
-            peer = await Scripted.connect(app.uri)
-            dest = ten.Loc("", engine.graph_id, None)
-            await peer.send(StartGraph(graph_json=graph.to_json(), dest=dest))
-            assert (await peer.receive()).msg.detail == BUILT
-            assert [*app.engines] == [engine.graph_id]
-            peer.cut()
+    async with alone_with_a_peer() as (app, engine, peer):
+        dest = ten.Loc("", engine.graph_id, None)
+        await peer.send(StartGraph(graph_json=alone().to_json(), dest=dest))
+        assert (await peer.receive()).msg.detail == BUILT
+        assert [*app.engines] == [engine.graph_id]
+        peer.cut()
 
 
 async def test_an_app_that_is_this_one_by_another_name() -> None:
@@ -675,17 +684,13 @@ async def test_an_app_that_is_this_one_by_another_name() -> None:
 
 
 async def test_a_peer_that_claims_our_own_uri() -> None:
-    async with opened_apps(1, ADDONS) as (app,):
-        graph = ten.Graph()
-        graph.node("a", "answer")
-        async with app.open_graph(graph) as engine:
-            peer = await Scripted.connect(app.uri)
-            cmd = ten.Cmd("x", dest=ten.Loc("", engine.graph_id, "a"))
-            await peer.send(cmd, "1", ten.Loc(app.uri, engine.graph_id, "a"))
-            assert (await peer.receive()).msg["by"] == "a"
-            peer.cut()
-            await until(lambda: not app.network.connections)
-            assert not engine.is_closing
+    async with alone_with_a_peer() as (app, engine, peer):
+        cmd = ten.Cmd("x", dest=ten.Loc("", engine.graph_id, "a"))
+        await peer.send(cmd, "1", ten.Loc(app.uri, engine.graph_id, "a"))
+        assert (await peer.receive()).msg["by"] == "a"
+        peer.cut()
+        await until(lambda: not app.network.connections)
+        assert not engine.is_closing
 
 
 # Starts that fail -----------------------------------------------------------------------------------
@@ -909,19 +914,15 @@ async def test_sync_stop_works_in_one_app_only(way: str) -> None:
 
 async def test_what_only_extensions_may_ask_of_an_engine() -> None:
     """A timer from outside must not be taken for something else."""
-    async with opened_apps(1, ADDONS) as (app,):
-        graph = ten.Graph()
-        graph.node("a", "answer")
-        async with app.open_graph(graph) as engine:
-            peer = await Scripted.connect(app.uri)
-            dest = ten.Loc("", engine.graph_id, None)
-            await peer.send(Timer(timer_id=1, timeout_us=1, dest=dest))
-            assert (await peer.receive()).msg.status is ERROR
-            await peer.send(ten.Cmd("x", dest=ten.Loc("", engine.graph_id, "a")))
-            assert (await peer.receive()).msg.status is OK
-            assert not engine.is_closing
-            assert not app.close_reason
-            peer.cut()
+    async with alone_with_a_peer() as (app, engine, peer):
+        dest = ten.Loc("", engine.graph_id, None)
+        await peer.send(Timer(timer_id=1, timeout_us=1, dest=dest))
+        assert (await peer.receive()).msg.status is ERROR
+        await peer.send(ten.Cmd("x", dest=ten.Loc("", engine.graph_id, "a")))
+        assert (await peer.receive()).msg.status is OK
+        assert not engine.is_closing
+        assert not app.close_reason
+        peer.cut()
 
 
 async def test_stopping_it_in_one_app_stops_it_in_all() -> None:
@@ -1208,9 +1209,7 @@ async def test_one_stray_byte_costs_one_connection() -> None:
 
 async def test_a_first_message_in_two_segments() -> None:
     async with opened_apps(1, ADDONS) as (app,):
-        graph = ten.Graph()
-        graph.node("a", "answer")
-        cmd = StartGraph(graph_json=graph.to_json(), dest=ten.Loc(""))
+        cmd = StartGraph(graph_json=alone().to_json(), dest=ten.Loc(""))
         data = b"".join(MsgpackCodec().encode([WireMsg(cmd)]))
         for at in range(1, len(data), 7):
             peer = await Scripted.connect(app.uri)

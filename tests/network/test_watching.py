@@ -1,8 +1,10 @@
-"""Stats and taps as results of commands: what fits, what waits, how they end."""
+"""Looks and taps as results of commands: what fits, what waits, how they end."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import ten_trio as ten
 from ten_trio.network import watching
-from ten_trio.network.watching import STATS, TAP, answer_stats, answer_tap
+from ten_trio.network.watching import EXPLAIN, STATS, TAP, answer
 from tests.network.apps import LOOPBACK, QUICK
 from tests.runtime.acting import acting
 
@@ -61,16 +63,24 @@ async def send(engine: ten.Engine, *numbers: int, **more: Any) -> None:
     await wait_all_tasks_blocked()
 
 
-async def test_a_slow_caller_has_one_result_on_its_way_and_is_told_what_it_missed() -> None:
-    caller = Caller()
-    limits = ten.Limits(host_queue=5)
+@asynccontextmanager
+async def tapped(
+    caller: Caller, **limits: Any
+) -> AsyncGenerator[tuple[ten.Engine, trio.CancelScope], None]:
+    """A graph that the caller taps, and the scope of that."""
     async with (
-        ten.open_app(limits=limits) as app,
+        ten.open_app(limits=ten.Limits(**limits)) as app,
         app.open_graph(graph()) as engine,
         trio.open_nursery() as nursery,
     ):
-        nursery.start_soon(answer_tap, app, ten.Cmd(TAP), caller, caller.room)
+        nursery.start_soon(answer, app, ten.Cmd(TAP), caller, caller.room)
         await wait_all_tasks_blocked()
+        yield engine, nursery.cancel_scope
+
+
+async def test_a_slow_caller_has_one_result_on_its_way_and_is_told_what_it_missed() -> None:
+    caller = Caller()
+    async with tapped(caller, host_queue=5) as (engine, _):
         assert caller.seen == [[]]  # it has begun
         await send(engine, *range(8))
         assert caller.seen == [[]]
@@ -91,13 +101,7 @@ async def test_a_slow_caller_has_one_result_on_its_way_and_is_told_what_it_misse
 async def test_no_result_is_too_big(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "_BATCH_SIZE", 1_000)
     caller = Caller()
-    async with (
-        ten.open_app() as app,
-        app.open_graph(graph()) as engine,
-        trio.open_nursery() as nursery,
-    ):
-        nursery.start_soon(answer_tap, app, ten.Cmd(TAP), caller, caller.room)
-        await wait_all_tasks_blocked()
+    async with tapped(caller) as (engine, connection):
         await send(engine, *range(6), text="x" * 400)
         await send(engine, *range(100))
         await send(engine, 7, text="x" * 70_000)
@@ -107,19 +111,13 @@ async def test_no_result_is_too_big(monkeypatch: pytest.MonkeyPatch) -> None:
         assert [number for batch in rest for number in batch] == [2, 3, 4, 5, *range(100), None]
         big = json.loads(caller.results[-1]["seen"][-1])
         assert (big["properties"], big["left_out"] > 70_000) == ({}, True)
-        nursery.cancel_scope.cancel("the connection is gone")
+        connection.cancel("it is gone")
     assert caller.results[-1].status is ten.StatusCode.ERROR
 
 
 async def test_what_cannot_be_said_as_json() -> None:
     caller = Caller()
-    async with (
-        ten.open_app() as app,
-        app.open_graph(graph()) as engine,
-        trio.open_nursery() as nursery,
-    ):
-        nursery.start_soon(answer_tap, app, ten.Cmd(TAP), caller, caller.room)
-        await wait_all_tasks_blocked()
+    async with tapped(caller) as (engine, connection):
         data = ten.Data("d", {"bytes": b"abc", "inf": float("inf"), "list": [1, {"b": b""}]})
         data.alloc_buf(5)
         await engine.send_data(data)
@@ -127,23 +125,42 @@ async def test_what_cannot_be_said_as_json() -> None:
         seen = json.loads(caller.results[-1]["seen"][0])
         assert seen["properties"] == {"bytes": None, "inf": None, "list": [1, {"b": None}]}
         assert seen["size"] == 5
-        nursery.cancel_scope.cancel("enough")
+        connection.cancel("enough")
 
 
 async def test_many_stats_come_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     caller = Caller()
     async with ten.open_app() as app, app.open_graph(graph()) as engine:
         monkeypatch.setattr(watching, "_CHUNK", 100)
-        await answer_stats(app, ten.Cmd(STATS), caller)
+        await answer(app, ten.Cmd(STATS), caller, caller.room)
         chunks = caller.results[-1]["stats"]
         assert len(chunks) > 5
         assert max(map(len, chunks)) == 100
         (found,) = json.loads("".join(chunks))
         assert ten.Stats.from_dict(found).graph_id == engine.graph_id
         monkeypatch.setattr(watching, "_ALL", 100)
-        await answer_stats(app, ten.Cmd(STATS), caller)
+        await answer(app, ten.Cmd(STATS), caller, caller.room)
         assert caller.results[-1].status is ten.StatusCode.ERROR
         assert "ask for one of the graphs" in caller.results[-1].detail
+
+
+@pytest.mark.parametrize(("command", "method"), [(EXPLAIN, "explain"), (STATS, "stats")])
+async def test_a_look_that_is_broken_off_is_answered_too(
+    command: str, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(*_: object) -> None:
+        await trio.sleep_forever()
+
+    caller = Caller()
+    async with ten.open_app() as app, trio.open_nursery() as nursery:
+        monkeypatch.setattr(app, method, hang)
+        nursery.start_soon(answer, app, ten.Cmd(command), caller, caller.room)
+        await wait_all_tasks_blocked()
+        assert not caller.results
+        nursery.cancel_scope.cancel("the connection goes to a graph")
+    (result,) = caller.results
+    assert result.status is ten.StatusCode.ERROR
+    assert result.detail == "the connection is needed for something else"
 
 
 @pytest.mark.slow

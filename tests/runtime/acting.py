@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import trio
+
 import ten_trio as ten
 
 Callback = Callable[..., Awaitable[object]]
@@ -28,6 +30,19 @@ async def opened(graph: ten.Graph, **limits: Any) -> AsyncGenerator[ten.Engine, 
     """The graph, running in an app of its own."""
     async with ten.open_app(limits=ten.Limits(**limits)) as app, app.open_graph(graph) as engine:
         yield engine
+
+
+def graph_of(**extensions: Any) -> ten.Graph:
+    """These extensions without any edges, each in a group of its own."""
+    graph = ten.Graph()
+    for name, extension in extensions.items():
+        graph.node(name, extension, group=name)
+    return graph
+
+
+async def hang(*_: Any) -> None:
+    """Never come back."""
+    await trio.sleep_forever()
 
 
 async def answer(env: ten.TenEnv, cmd: ten.Cmd) -> None:

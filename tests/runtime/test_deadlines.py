@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from math import inf
-from typing import Any
 
 import pytest
 import trio
@@ -12,7 +11,7 @@ from trio.testing import MockClock
 
 import ten_trio as ten
 from ten_trio import Cmd, StatusCode
-from tests.runtime.acting import acting, answer, opened
+from tests.runtime.acting import acting, answer, graph_of, hang, opened
 
 pytestmark = pytest.mark.trio
 
@@ -42,17 +41,6 @@ def passes_on(after: float = 0.0, within: float = inf, how: str = "send") -> Han
             await env.return_result(result.unwrap() and cmd.ok(result.properties))
 
     return on_cmd
-
-
-async def hang(*_: Any) -> None:
-    await trio.sleep_forever()
-
-
-def graph_of(**extensions: Any) -> ten.Graph:
-    graph = ten.Graph()
-    for name, extension in extensions.items():
-        graph.node(name, extension, group=name)
-    return graph
 
 
 async def test_the_time_that_is_left_goes_along(autojump_clock: MockClock) -> None:

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from threading import Event
-from typing import Any
 
 import pytest
 import trio
@@ -15,7 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import ten_trio as ten
 from ten_trio import Cmd, Data, Explanation, Wait
-from tests.runtime.acting import acting, answer, opened
+from tests.runtime.acting import acting, answer, graph_of, hang, opened
 
 pytestmark = pytest.mark.trio
 
@@ -28,17 +27,6 @@ def asks(dest: str, name: str = "ask") -> Callable[..., Awaitable[None]]:
         await env.return_result(cmd.ok() if result.ok else cmd.error(result.detail))
 
     return on_cmd
-
-
-async def hang(*_: Any) -> None:
-    await trio.sleep_forever()
-
-
-def graph_of(**extensions: Any) -> ten.Graph:
-    graph = ten.Graph()
-    for name, extension in extensions.items():
-        graph.node(name, extension, group=name)
-    return graph
 
 
 def serial(extension: type[ten.Extension]) -> type[ten.Extension]:

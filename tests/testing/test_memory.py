@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -24,13 +27,9 @@ class Echo(ten.Extension):
         await env.return_result(cmd.ok())
 
 
-@pytest.mark.parametrize(
-    ("how", "came"), [("", True), ("cut", False), ("stall", None), ("half_open", None)]
-)
-async def test_a_link_fails_as_it_is_told_to(
-    how: str, came: bool | None, autojump_clock: object
-) -> None:
-    network = MemoryNetwork()
+@asynccontextmanager
+async def echoing(network: MemoryNetwork) -> AsyncGenerator[tuple[ten.App, ten.Client], None]:
+    """An app that echoes, and a client of its graph."""
     protocols = [network.protocol]
     graph = ten.Graph()
     graph.node("echo", Echo)
@@ -40,6 +39,17 @@ async def test_a_link_fails_as_it_is_told_to(
         app.open_graph(graph) as engine,
         ten.connect("memory://app", graph=engine.graph_id, protocols=protocols) as client,
     ):
+        yield app, client
+
+
+@pytest.mark.parametrize(
+    ("how", "came"), [("", True), ("cut", False), ("stall", None), ("half_open", None)]
+)
+async def test_a_link_fails_as_it_is_told_to(
+    how: str, came: bool | None, autojump_clock: object
+) -> None:
+    network = MemoryNetwork()
+    async with echoing(network) as (app, client):
         assert (await client.send_cmd(ten.Cmd("ask"))).ok
         call = client.start_cmd(ten.Cmd("ask"))
         if how:
@@ -58,15 +68,7 @@ async def test_a_link_fails_as_it_is_told_to(
 async def test_a_planned_fault_comes_after_so_many_bytes(autojump_clock: object) -> None:
     network = MemoryNetwork()
     network.plan = [("cut", 10_000)]
-    protocols = [network.protocol]
-    graph = ten.Graph()
-    graph.node("echo", Echo)
-    graph.expose("cmd_in", "ask", "echo")
-    async with (
-        ten.open_app(uri="memory://app", protocols=protocols) as app,
-        app.open_graph(graph) as engine,
-        ten.connect("memory://app", graph=engine.graph_id, protocols=protocols) as client,
-    ):
+    async with echoing(network) as (_, client):
         asked = 0
         with pytest.raises(ten.EngineClosed):
             while True:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from ipaddress import ip_address
+from typing import Self
 
 import attrs
 import trio
@@ -132,6 +133,15 @@ class SocketPipe(trio.abc.HalfCloseableStream):
         return trio.BrokenResourceError(error.strerror or str(error))
 
 
+@attrs.frozen
+class Accepted:
+    """A socket that was accepted, and whose it is."""
+
+    pipe: SocketPipe
+    peer: str
+    is_local: bool
+
+
 class ParkedSocket:
     """A socket between two Trio runs."""
 
@@ -167,6 +177,16 @@ class SocketWire(OpenWire):
     ) -> None:
         super().__init__(peer, is_local=is_local, close_timeout=close_timeout)
         self._pipe = pipe
+
+    @classmethod
+    def of(cls, accepted: Accepted, options: TransportOptions) -> Self:
+        """Make one of a socket that is connected."""
+        return cls(
+            accepted.pipe,
+            accepted.peer,
+            is_local=accepted.is_local,
+            close_timeout=options.close_timeout,
+        )
 
     async def _receive(self) -> bytes:
         return await self._pipe.receive_some(RECEIVE_SIZE)
@@ -208,13 +228,30 @@ def as_bytes(pieces: Sequence[Piece]) -> list[Buffer]:
     return [piece.encode() if isinstance(piece, str) else piece for piece in pieces]
 
 
-@attrs.frozen
-class Accepted:
-    """A socket that was accepted, and whose it is."""
+class SocketKnock:
+    """A connection that has come in, and becomes a wire of class `kind` without a handshake."""
 
-    pipe: SocketPipe
-    peer: str
-    is_local: bool
+    def __init__(
+        self, accepted: Accepted, kind: type[SocketWire], options: TransportOptions
+    ) -> None:
+        self.peer = accepted.peer
+        self._accepted = accepted
+        self._kind = kind
+        self._options = options
+
+    async def open(self, nursery: trio.Nursery) -> SocketWire:
+        """Return the wire."""
+        try:
+            await trio.lowlevel.checkpoint()
+        except trio.Cancelled:
+            self._accepted.pipe.abort()
+            raise
+        return self._kind.of(self._accepted, self._options)
+
+    async def refuse(self) -> None:
+        """Close the connection at once."""
+        self._accepted.pipe.abort()
+        await trio.lowlevel.checkpoint()
 
 
 class SocketListener:

@@ -15,6 +15,7 @@ from ..transport import Knock, Listener, Parked, Transport, TransportOptions, Wi
 from ..uris import Address
 from .sockets import (
     Accepted,
+    SocketKnock,
     SocketListener,
     SocketPipe,
     SocketWire,
@@ -47,8 +48,7 @@ class TcpTransport:
         self, address: Address, options: TransportOptions, nursery: trio.Nursery
     ) -> TcpWire:
         """Connect to the first address of the host that answers; see `Transport.connect`."""
-        accepted = await connect_tcp(address, options)
-        return _wire(accepted, options)
+        return TcpWire.of(await connect_tcp(address, options), options)
 
     def adopt(self, parked: Parked) -> Wire:
         """Go on with a wire that was detached; see `Transport.adopt`."""
@@ -65,39 +65,7 @@ class TcpListener(SocketListener):
 
     async def accept(self) -> Knock:
         """Wait for the next connection; see `Listener.accept`."""
-        return TcpKnock(await self.accept_socket(), self._options)
-
-
-class TcpKnock:
-    """A TCP connection that has come in."""
-
-    def __init__(self, accepted: Accepted, options: TransportOptions) -> None:
-        self.peer = accepted.peer
-        self._accepted = accepted
-        self._options = options
-
-    async def open(self, nursery: trio.Nursery) -> TcpWire:
-        """Return the wire: there is no handshake."""
-        try:
-            await trio.lowlevel.checkpoint()
-        except trio.Cancelled:
-            self._accepted.pipe.abort()
-            raise
-        return _wire(self._accepted, self._options)
-
-    async def refuse(self) -> None:
-        """Close the connection at once."""
-        self._accepted.pipe.abort()
-        await trio.lowlevel.checkpoint()
-
-
-def _wire(accepted: Accepted, options: TransportOptions) -> TcpWire:
-    return TcpWire(
-        accepted.pipe,
-        accepted.peer,
-        is_local=accepted.is_local,
-        close_timeout=options.close_timeout,
-    )
+        return SocketKnock(await self.accept_socket(), TcpWire, self._options)
 
 
 async def connect_tcp(

@@ -13,7 +13,7 @@ import trio
 from ...errors import InvalidArgument
 from ..transport import Knock, Listener, Parked, Transport, TransportOptions, Wire
 from ..uris import Address
-from .sockets import Accepted, SocketListener, SocketPipe, SocketWire, in_use, named
+from .sockets import Accepted, SocketKnock, SocketListener, SocketPipe, SocketWire, in_use, named
 
 MODE = 0o600
 """The permissions of a socket's file: its owner's only."""
@@ -63,7 +63,7 @@ class UnixTransport:
         except OSError as error:
             raise named(error, f"can't connect to {address}") from error
         pipe = SocketPipe(stream.socket, options.close_timeout)
-        return _wire(Accepted(pipe, str(address), True), options)
+        return UnixWire.of(Accepted(pipe, str(address), True), options)
 
     def adopt(self, parked: Parked) -> Wire:
         """Go on with a wire that was detached; see `Transport.adopt`."""
@@ -92,7 +92,7 @@ class UnixListener(SocketListener):
 
     async def accept(self) -> Knock:
         """Wait for the next connection; see `Listener.accept`."""
-        return UnixKnock(await self.accept_socket(), self._options)
+        return SocketKnock(await self.accept_socket(), UnixWire, self._options)
 
     def _stop(self) -> None:
         # Somebody may have replaced the file: theirs stays.
@@ -100,35 +100,6 @@ class UnixListener(SocketListener):
             with suppress(OSError):  # its folder is gone, or nobody may write there any more
                 os.unlink(self._path)
         super()._stop()
-
-
-class UnixKnock:
-    """A connection over a Unix socket that has come in."""
-
-    def __init__(self, accepted: Accepted, options: TransportOptions) -> None:
-        self.peer = accepted.peer
-        self._accepted = accepted
-        self._options = options
-
-    async def open(self, nursery: trio.Nursery) -> UnixWire:
-        """Return the wire: there is no handshake."""
-        try:
-            await trio.lowlevel.checkpoint()
-        except trio.Cancelled:
-            self._accepted.pipe.abort()
-            raise
-        return _wire(self._accepted, self._options)
-
-    async def refuse(self) -> None:
-        """Close the connection at once."""
-        self._accepted.pipe.abort()
-        await trio.lowlevel.checkpoint()
-
-
-def _wire(accepted: Accepted, options: TransportOptions) -> UnixWire:
-    return UnixWire(
-        accepted.pipe, accepted.peer, is_local=True, close_timeout=options.close_timeout
-    )
 
 
 def _path(address: Address) -> str:
