@@ -155,6 +155,7 @@ class App:
                 own_loop=own_loop,
                 long_running=long_running,
             )
+            core.hold(body)
             self._nursery.start_soon(core.run)
             try:
                 await self._wait_started(core, start_timeout)
@@ -167,6 +168,7 @@ class App:
                 # Bounded by the engine's own deadline; what can't be ended then is named in the log.
                 with trio.CancelScope(shield=True):
                     await core.closed.wait()
+                core.let_go(body)
                 if core.failures:
                     self._raise_failures(core, own)
 
@@ -255,8 +257,7 @@ class App:
         (`reports`); the app lives on.  Raises `GraphError`, or the failure in an `ExceptionGroup`.
         """
         core = self._new_engine(graph, sync_stop=sync_stop_before_deinit)
-        await self._run_unattended(core)
-        return _handle(core)
+        return await self._handed_over(core)
 
     async def start_predefined(self, name: str) -> Engine:
         """Start a predefined graph as `auto_start` does: a singleton answers to its name from then on.
@@ -266,8 +267,15 @@ class App:
         core = self._new_engine(name)
         if self.predefined(name).singleton:
             self._singletons.setdefault(name, core)
-        await self._run_unattended(core)
-        return _handle(core)
+        return await self._handed_over(core)
+
+    async def _handed_over(self, core: EngineCore | CoreLink) -> Engine:
+        core.hold(self)  # it may have ended before anybody has it
+        try:
+            await self._run_unattended(core)
+            return _handle(core)
+        finally:
+            core.let_go(self)
 
     async def _run_unattended(self, core: EngineCore | CoreLink) -> None:
         core.is_unattended = True
@@ -398,12 +406,16 @@ class App:
 
     def _tell_of(self, core: EngineCore | CoreLink) -> None:
         if self.on_graph is not None:
+            core.hold(core)  # it may end before anybody has been told
             self._spawn(self._tell_when_created, core)
 
     async def _tell_when_created(self, core: EngineCore | CoreLink) -> None:
-        await core.created.wait()
-        if core.is_created and self.on_graph is not None:
-            self.on_graph(_handle(core))
+        try:
+            await core.created.wait()
+            if core.is_created and self.on_graph is not None:
+                self.on_graph(_handle(core))
+        finally:
+            core.let_go(core)
 
     # Between graphs ---------------------------------------------------------------------------
 

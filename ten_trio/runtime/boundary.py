@@ -76,7 +76,7 @@ class AppBoundary(Protocol):
 class NoNetwork:
     """The boundary of a graph in an app that has none."""
 
-    def __init__(self, core: EngineCore) -> None:
+    def __init__(self, core: EngineCore | None) -> None:
         self._core = core
 
     def receiver(self, dest: Loc) -> Receiver:
@@ -85,8 +85,10 @@ class NoNetwork:
 
     async def join(self) -> None:
         """Raise `ConnectFailed` if the graph has extensions in another app."""
-        for app in self._core.graph.apps:
-            if not self._core.app.is_here(app):
+        core = self._core
+        assert core is not None
+        for app in core.graph.apps:
+            if not core.app.is_here(app):
                 raise ConnectFailed(f"Failed to connect to {app}")
 
     def peers(self) -> Iterable[Endpoint]:

@@ -51,6 +51,10 @@ class Closing:
         self._deadline = min(self._deadline, trio.current_time() + seconds)
         self._scope.deadline = self._deadline
 
+    def forget(self) -> None:
+        """It is closed: refer to it no more."""
+        del self._engine
+
     async def run(self) -> None:
         """Close everything. Shielded by the caller: only the deadline cuts it short."""
         engine = self._engine

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..graphs import GRAPH_PROXY
 from ..messages import Loc, MsgType
 from .endpoint import Endpoint, Hop, Receiver
-from .outlet import Nowhere, Outlet, nobody
+from .outlet import Nowhere, Outlet
 from .timers import Timers
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ class Directory:
     @property
     def undelivered(self) -> int:
         """How many data messages named nobody, or the host, which didn't read them."""
-        receivers = (self._missing, self._removed, self._engine.host)
-        return sum(sum(receiver.data_line.dropped.values()) for receiver in receivers)
+        lines = (self._missing, self._removed, self._engine.host.data_line)
+        return sum(sum(line.dropped.values()) for line in lines)
 
     def close_timers(self) -> None:
         """The graph closes: no timeouts any more."""
@@ -112,33 +112,34 @@ class Directory:
         return Hop(receiver)
 
 
-class _OfApp:
+class _OfApp(Outlet):
     """The app itself, asked from inside a graph."""
 
-    is_near = False
+    __slots__ = ("_engine",)
 
     def __init__(self, engine: EngineCore) -> None:
+        super().__init__("app")
         self._engine = engine
-        self.data_line = Outlet("app", nobody)
 
     def take_cmd(self, cmd: Cmd, path: Any, result_conversion: Conversion | None) -> None:
         """Start or stop a graph, or close the app."""
         self._engine.app.take_cmd(cmd, path, self._engine)
 
 
-class _OfGraph:
+class _OfGraph(Outlet):
     """An extension, or the proxy, of another graph of this app."""
 
-    is_near = False
+    __slots__ = ("_dest", "_engine")
 
     def __init__(self, engine: EngineCore, dest: Loc) -> None:
+        super().__init__(f"graph {dest.graph_id}")
         self._engine = engine
         self._dest = dest
-        self.data_line = Outlet(f"graph {dest.graph_id}", self._take)
 
     def take_cmd(self, cmd: Cmd, path: Any, result_conversion: Conversion | None) -> None:
         """Send it there."""
         self._engine.app.forward_cmd(self._dest, cmd, path, self._engine)
 
-    def _take(self, msg: Msg) -> str | None:
+    def take(self, msg: Msg) -> str | None:
+        """Send it there."""
         return self._engine.app.forward_data(self._dest, msg, self._engine)

@@ -61,9 +61,12 @@ UNROUTED: Final = object()
 class Receiver(Protocol):
     """Whatever messages can be sent to."""
 
-    data_line: Any
     is_near: bool
     """Whether it is an extension of this graph, in this loop."""
+
+    @property
+    def data_line(self) -> Any:
+        """Where data for it is put."""
 
     def take_cmd(self, cmd: Cmd, path: Any, result_conversion: Conversion | None) -> None:
         """A command of its own for this receiver, to be answered through `path`."""

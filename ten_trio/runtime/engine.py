@@ -27,6 +27,7 @@ from .boundary import boundary_of
 from .closing import Closing
 from .current import NOTHING, current
 from .directory import HOST, NOT_FOUND, Directory
+from .dissolving import dissolve
 from .endpoint import CANCELLED, Endpoint, Hop, Routes
 from .flag import Flag
 from .flow import Flows
@@ -148,6 +149,7 @@ class EngineCore:
         self._all_started = Flag()
         self._all_stopped = Flag()
         self._early: list[Callable[[], object]] = []
+        self._holders: set[int] = set()
 
     @property
     def core_or_none(self) -> EngineCore:
@@ -217,6 +219,8 @@ class EngineCore:
             if self.taps is not None:
                 self.taps.end()
             self.app.engine_closed(self)
+            if not self._holders:
+                dissolve(self)
 
     async def _create(self) -> None:
         """Every extension of the graph, also after one has failed; then all begin to live."""
@@ -483,12 +487,34 @@ class EngineCore:
         """A `trigger_life_cycle` command for one extension."""
         instance.life.trigger(cmd)
 
+    def hold(self, holder: object) -> None:
+        """As long as `holder` is there, what this consists of stays, also once it is closed."""
+        # By id, not by reference; and a set, because they may be of several threads.
+        self._holders.add(id(holder))
+
+    def let_go(self, holder: object) -> None:
+        """`holder` doesn't need it any more."""
+        self._holders.discard(id(holder))
+        if not self._holders and self.closed.is_set():
+            dissolve(self)
+
     @property
     def report(self) -> ShutdownReport | None:
         """How it ended; None while it runs. Made when somebody asks."""
+        self.keep_report()
+        return self._report
+
+    def keep_report(self) -> None:
+        """Make the report now: what it is made of won't be there any more."""
         if self._report is None and self.close_duration is not None:
             self._report = report_of(self)
-        return self._report
+
+    def forget_all(self) -> None:
+        """The last step of its end: let go of the parts that refer back to it."""
+        del self.directory, self.flows, self.host, self.expiry
+        self._routes = self._turns = self._on_failure = self.on_closing = None
+        self._retired, self._early = [], []
+        self._closing.forget()
 
     # Closing ----------------------------------------------------------------------------------
 

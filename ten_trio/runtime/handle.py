@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,12 @@ class Engine(HostSender):
 
     def __init__(self, core: EngineCore) -> None:
         super().__init__(core)
+        self._watched.hold(self)
+
+    def __del__(self) -> None:
+        # It knows best that nobody will ask any more.
+        with suppress(AttributeError):  # it has never come to be one
+            self._watched.let_go(self)
 
     def __repr__(self) -> str:
         state = "closed" if self.report else "closing" if self.is_closing else "running"

@@ -20,7 +20,7 @@ from .current import NOTHING
 from .deadlines import deadline_here
 from .endpoint import UNROUTED, Endpoint, RelaySink
 from .flag import Flag
-from .outlet import Outlet
+from .outlet import HostOutlet
 from .paths import InPath
 from .policies import ResultReturnPolicy
 from .turns import INHERIT, Inherit, Turn, TurnReport, assign
@@ -51,7 +51,7 @@ class Outside(Endpoint):
 
     def __init__(self, engine: EngineCore) -> None:
         super().__init__(engine, GRAPH_PROXY, Loc(engine.loc.app_uri, engine.graph_id, GRAPH_PROXY))
-        self.data_line = Outlet("host", self.take_data)
+        self.data_line = HostOutlet(self.take_data)
         self.subscriptions: dict[Subscription, None] = {}
         self._handlers: trio.MemorySendChannel[Any] | None = None
         self._handling = trio.CancelScope(shield=True)

@@ -134,7 +134,8 @@ class AppLink:
         return None
 
     def engine_closed(self, core: object) -> None:
-        """The app hears of it when the thread has ended."""
+        """The app hears of it when the thread has ended; nothing is sent from here any more."""
+        del self._link
 
 
 class CoreLink:
@@ -175,6 +176,21 @@ class CoreLink:
         """Since when a question (`explain`) waits for its loop, by the clock of the app's."""
         self._early: list[Callable[[], object]] = []
         self._ready = False
+        self._holders: set[int] = set()
+
+    def hold(self, holder: object) -> None:
+        """As `EngineCore.hold`."""
+        self._holders.add(id(holder))
+
+    def let_go(self, holder: object) -> None:
+        """As `EngineCore.let_go`."""
+        self._holders.discard(id(holder))
+        if not self._holders and self.closed.is_set():
+            self._free()
+
+    def _free(self) -> None:
+        if self._ready:
+            self.core.let_go(self)
 
     @property
     def report(self) -> ShutdownReport | None:
@@ -211,6 +227,8 @@ class CoreLink:
             for action in early:
                 action()
             self._app.engine_closed(self)
+            if not self._holders:
+                self._free()
 
     async def _main(self) -> None:
         """The engine's own Trio run."""
@@ -228,6 +246,7 @@ class CoreLink:
             on_failure=lambda: app_loop.post(self._failed, list(core.failures)),
             **self._options,
         )
+        core.hold(self)
         core.host = Outside(core)
         core.on_closing = lambda: app_loop.post(self._note_closing, core.close_reason)
         with watching(here, self.limits.watchdog):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ..messages import Loc, StatusCode, Timeout, Timer
-from .outlet import Outlet, nobody
+from .outlet import Outlet
 from .paths import Unasked, new_id
 
 if TYPE_CHECKING:
@@ -19,16 +19,16 @@ CANCEL = -1
 FOR_EVER = 0
 
 
-class Timers:
+class Timers(Outlet):
     """The timers of one graph. Ids belong to whoever set the timer."""
 
-    is_near = False
+    __slots__ = ("_closed", "_engine", "_running")
 
     def __init__(self, engine: EngineCore) -> None:
+        super().__init__("timers")
         self._engine = engine
         self._running: dict[tuple[str | None, int], trio.CancelScope] = {}
         self._closed = False
-        self.data_line = Outlet("timers", nobody)
 
     def take_cmd(self, cmd: Cmd, path: Any, result_conversion: Conversion | None) -> None:
         """Set or cancel a timer."""

@@ -1,0 +1,64 @@
+"""A closed graph that nobody looks at any more is taken apart, so that it is freed at once.
+
+Its parts refer to each other, and so would stay until the garbage collector finds them: with many
+graphs that come and go, that is most of what it has to do, and everything stands still meanwhile.
+What a user may still hold of the graph (an env, a message, a subscription) goes on saying that it is
+closed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .boundary import NoNetwork
+from .endpoint import NO_FLOW, Endpoint
+
+if TYPE_CHECKING:
+    from .engine import EngineCore
+    from .instance import Instance
+    from .lines import Line
+
+
+def dissolve(core: EngineCore) -> None:
+    """Cut what goes round in circles among the parts of a closed engine."""
+    core.keep_report()  # it is made of what is taken apart here
+    for instance in core.instances.values():
+        _free(instance)
+    for outside in core.outsides:
+        _disconnect(outside)
+        outside.data_line.end()
+    core.instances, core.lives, core.groups, core.inward = {}, {}, {}, {}
+    core.outsides = []
+    core.looks = None
+    core.forget_all()
+    core.boundary = NoNetwork(None)
+
+
+def _free(instance: Instance) -> None:
+    _disconnect(instance)
+    for line in (instance.data_line, instance.cmd_line, instance.result_line):
+        _cut(line)
+    life: Any = instance.life
+    del life.instance, life._load, instance.env
+
+
+def _disconnect(endpoint: Endpoint) -> None:
+    endpoint.cmd_routes, endpoint.flow_routes, endpoint.redirect = {}, NO_FLOW, ()
+
+
+def _cut(line: Line) -> None:
+    if line.passage is not None:
+        for each in (line.passage.dead, *line.passage.gates):
+            _cut(each)
+        line.passage.gates.clear()
+    parts: Any = line
+    parts.owner = parts.env = parts.target = parts.late = parts.passage = None
+    line.put = _nowhere
+    line.companions, line.table = (), {}
+
+
+def _nowhere(msg: object) -> None:
+    """Nobody sends to a line of a closed graph."""
+
+
+__all__ = ["dissolve"]
