@@ -119,6 +119,14 @@ CASES = [
         most_rounds=5,
     ),
     Case(
+        "import/all",
+        "import all that runs a graph",
+        partial(_import, module="ten_trio.network"),
+        unit="import trio",
+        base=partial(_import, module="trio"),
+        most_rounds=5,
+    ),
+    Case(
         f"load/{NODES}",
         "read and check a graph of 1,000 nodes",
         partial(_often, load=_load),
