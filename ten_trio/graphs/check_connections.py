@@ -24,6 +24,7 @@ STRICT_PATH = re.compile(rf"{_STEP}(\.{_STEP})*")
 def check_connections(graph: Graph, declared: Declared, strict: bool) -> Iterator[Problem]:
     """Yield every problem of the connections of `graph`, with paths that start at the graph."""
     apps = _apps_in_use(graph)
+    plain = declared.extensions if apps is not True else {}
     for index, connection in enumerate(graph.connections):
         path = f"connections[{index}]"
         yield from _check_place(path, connection, declared, apps)
@@ -32,10 +33,18 @@ def check_connections(graph: Graph, declared: Declared, strict: bool) -> Iterato
             yield from _check_flow(here, flow, strict)
             for side, ends in (("dest", flow.dest), ("source", flow.source)):
                 for number, end in enumerate(ends or ()):
+                    if end.extension in plain and _is_plain(end):
+                        continue
                     at = f"{here}.{side}[{number}]"
                     yield from _check_place(at, end, declared, apps)
                     yield from _check_end(at, side, kind, end, strict)
     yield from _check_edges(graph, declared)
+
+
+def _is_plain(end: Dest) -> bool:
+    """Whether it is nothing but the name of an extension, as nearly all ends are."""
+    others = (end.subgraph, end.selector, end.app, end.conversion, end.flow)
+    return others.count(None) == len(others)
 
 
 def _apps_in_use(graph: Graph) -> bool | None:
@@ -47,8 +56,9 @@ def _apps_in_use(graph: Graph) -> bool | None:
 def _check_place(
     path: str, place: Place, declared: Declared, apps: bool | None
 ) -> Iterator[Problem]:
-    given = place.given()
-    if len(given) != 1:
+    parts = (place.extension, place.subgraph, place.selector)
+    if parts.count(None) != 2:
+        given = place.given()
         found = f", not {' and '.join(given)}" if given else ""
         yield Problem(path, f"needs exactly one of extension, subgraph, selector{found}")
         return
@@ -86,6 +96,8 @@ def _check_flow(path: str, flow: Flow, strict: bool) -> Iterator[Problem]:
 
 def _check_end(path: str, side: str, kind: Kind, end: Dest, strict: bool) -> Iterator[Problem]:
     """What only a dest may have."""
+    if end.conversion is None and end.flow is None:
+        return
     for key, part in (("msg_conversion", end.conversion), ("flow", end.flow)):
         if part is None:
             continue
@@ -111,12 +123,16 @@ def _check_edges(graph: Graph, declared: Declared) -> Iterator[Problem]:
     """What shows only edge by edge: exposures, and two conversions or policies of one message."""
     first: dict[tuple[object, ...], WrittenEdge] = {}
     for edge in written_edges(graph):
-        yield from _check_exposed(edge, edge.source, "out", declared)
-        yield from _check_exposed(edge, edge.dest, "in", declared)
-        ends = [(p.type, p.name, p.app) for p in (edge.source, edge.dest)]
+        source, dest = edge.source, edge.dest
+        if declared.subgraphs:
+            yield from _check_exposed(edge, source, "out", declared)
+            yield from _check_exposed(edge, dest, "in", declared)
+        ends = (source.type, source.name, source.app, dest.type, dest.name, dest.app)
         other = first.setdefault((edge.kind, edge.name, *ends), edge)
+        if other is edge:
+            continue
         for what in differences(edge, other):
-            message = conflict(edge.kind, edge.name, edge.dest.name, other.path, what)
+            message = conflict(edge.kind, edge.name, dest.name, other.path, what)
             yield Problem(edge.path, message)
 
 

@@ -57,6 +57,8 @@ class Declared:
         if not self.complete:
             return None
         kind, name = place.type, place.name
+        if kind == "extension" and name in self.extensions:
+            return self._other_app(place)
         known: dict[str, Collection[str]] = {
             "extension": self.extensions,
             "subgraph": self.subgraphs,
@@ -65,8 +67,6 @@ class Declared:
         if kind != "extension":
             if name in known[kind]:
                 return None
-        elif name in self.extensions:
-            return self._other_app(place)
         elif (inner := self.inside(name)) is not None:
             subgraph, rest = inner
             found = Declared.of(subgraph.graph).missing(Place(extension=rest))
@@ -77,8 +77,10 @@ class Declared:
         return f'unknown {kind} "{name}"', did_you_mean(name, known[kind])
 
     def _other_app(self, place: Place) -> tuple[str, str] | None:
+        if not place.app:
+            return None
         apps = {node.app for node in self.extensions[place.name]}
-        if place.app in apps or None in apps or not place.app:
+        if place.app in apps or None in apps:
             return None
         hint = did_you_mean(place.app, [app for app in apps if app])
         return f'no extension "{place.name}" in app "{place.app}"', hint

@@ -109,12 +109,19 @@ class Place:
     @property
     def type(self) -> str:
         """Which part is set ("extension" if none is)."""
-        return next(iter(self.given()), "extension")
+        if self.extension is None:
+            if self.subgraph is not None:
+                return "subgraph"
+            if self.selector is not None:
+                return "selector"
+        return "extension"
 
     @property
     def name(self) -> str:
         """The name in the part that is set ("" if none is)."""
-        return next(iter(self.given().values()), "")
+        if self.extension is not None:
+            return self.extension
+        return (self.selector if self.subgraph is None else self.subgraph) or ""
 
 
 @attrs.define

@@ -188,6 +188,12 @@ def _array_hook(kind: Any, converter: cattrs.Converter) -> Callable[[Any, Any], 
     def structure(value: Any, _: Any) -> Any:
         if not isinstance(value, list | tuple):
             raise wrong_type(value, "an array")
+        hook = converter.get_structure_hook(item_type)
+        try:
+            read = [hook(item, item_type) for item in value]
+            return read if make is list else make(read)
+        except Unreadable:
+            pass  # say all that is wrong
         items, problems = [], []
         for index, item in enumerate(value):
             try:
@@ -239,18 +245,45 @@ def _class_hook(
     types: Mapping[str, Any] = {key: field.type for key, field in fields.items()}
     rest = _rest_field(cls)
     ignored: Collection[str] = getattr(cls, "json_tags", ())
+    needed = [
+        key
+        for key, field in fields.items()
+        if field.default is attrs.NOTHING or field.metadata.get(REQUIRED)
+    ]
+    steps: dict[str, _Step | None] = {}
 
     def structure(data: Any, _: Any) -> Any:
+        """Read what is as it has to be: nearly everything. All else is for `examine`."""
+        if not steps:
+            # Not earlier: a class may be part of itself.
+            steps.update(dict.fromkeys(ignored))
+            for key, field in fields.items():
+                steps[key] = _Step.of(_argument(field), types[key], converter)
+        values = {}
+        try:
+            for key, item in data.items():
+                step = steps[key]
+                if step is not None:
+                    is_plain = item.__class__ is step.plain
+                    values[step.argument] = item if is_plain else step.hook(item, step.kind)
+            for key in needed:
+                data[key]
+        except (KeyError, AttributeError, TypeError, Unreadable):
+            return examine(data)
+        return cls(**values)
+
+    def examine(data: Any) -> Any:
+        """Read what can be read, and say all that is wrong with the rest."""
         if not isinstance(data, Mapping):
             raise wrong_type(data, "an object")
         problems: list[Problem] = []
         values: JsonObject = {}
         for key, field in fields.items():
-            needed = field.default is attrs.NOTHING
+            must = field.default is attrs.NOTHING
             if key not in data:
-                if needed or field.metadata.get(REQUIRED):
+                if must or field.metadata.get(REQUIRED):
                     problems.append(Problem(key, "is missing"))
-                if needed:
+                if must:
                     values[_argument(field)] = blank(field.type)
                 continue
             try:
@@ -259,7 +292,7 @@ def _class_hook(
                 problems += below(key, error.problems)
                 if error.partial is not attrs.NOTHING:
                     values[_argument(field)] = error.partial
-                elif needed:
+                elif must:
                     values[_argument(field)] = blank(field.type)
         unknown = [key for key in data if key not in fields and key not in ignored]
         if rest is not None:
@@ -272,6 +305,29 @@ def _class_hook(
         return result
 
     return structure
+
+
+@attrs.frozen
+class _Step:
+    """How one key is read. Most values are of a JSON type that is taken as it is (`plain`)."""
+
+    argument: str
+    kind: Any
+    plain: type | None
+    hook: Callable[[Any, Any], Any]
+
+    @classmethod
+    def of(cls, argument: str, kind: Any, converter: cattrs.Converter) -> _Step:
+        """The step for a value that becomes a `kind`."""
+        options = get_args(kind)
+        if len(options) == 2 and options[1] is type(None):
+            inner = cls.of(argument, options[0], converter)
+            hook, kind = inner.hook, inner.kind
+            return attrs.evolve(
+                inner, hook=lambda value, _: None if value is None else hook(value, kind)
+            )
+        plain = kind if kind in _BLANKS else None
+        return cls(argument, kind, plain, converter.get_structure_hook(kind))
 
 
 def _unknown_keys(

@@ -42,19 +42,22 @@ def written_edges(graph: Graph) -> Iterator[WrittenEdge]:
     A selector that doesn't exist, or matches nothing, has no edges.
     """
     for index, connection in enumerate(graph.connections):
+        sources = selected(graph, connection)
         for kind, position, flow in connection.flows():
             path = f"connections[{index}].{kind}[{position}]"
             for name in flow.all_names():
                 for number, end in enumerate(flow.dest or ()):
                     here = f"{path}.dest[{number}]"
-                    for source in selected(graph, connection):
-                        for dest in selected(graph, end):
-                            how = end.conversion, end.flow
-                            yield WrittenEdge(kind, name, source, dest, *how, here)
+                    dests = selected(graph, end)
+                    for source in sources:
+                        for dest in dests:
+                            yield WrittenEdge(
+                                kind, name, source, dest, end.conversion, end.flow, here
+                            )
                 for number, end in enumerate(flow.source or ()):
                     here = f"{path}.source[{number}]"
                     for source in selected(graph, end):
-                        for dest in selected(graph, connection):
+                        for dest in sources:
                             yield WrittenEdge(kind, name, source, dest, None, None, here)
 
 
