@@ -20,8 +20,15 @@ FAULTS = (
         "deadlock overtaking",
     ),
     Fault(
+        "commands and results lose their order when data begins to be held up",
+        "runtime.lanes:Group.scatter",
+        "for msg in own.take(*(each for each in line.companions if each is not line)):\n",
+        "for msg in [m for c in line.companions if c is not line for m in own.take(c)]:\n",
+        "overtaking order",
+    ),
+    Fault(
         "data that has come meanwhile goes before commands that waited longer",
-        "runtime.lanes:Group.gather",
+        "runtime.lanes:Group._gather_queued",
         "(*waiting, *own.take_all())",
         "(*own.take_all(), *waiting)",
         "overtaking order",
@@ -29,8 +36,8 @@ FAULTS = (
     Fault(
         "the lines of a receiver stay apart once a handler has waited",
         "runtime.lanes:Worker._finish",
-        "self.group.gather(line) if line.serial else {}",
-        "{}",
+        "self.group.gather(line) if line.serial else _NONE",
+        "_NONE",
         "overtaking order",
     ),
     Fault(

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from .limits import Limits
     from .lines import Line
 
+_NONE: dict[Line, int] = {}
+"""Nothing is on its way; shared, and never added to."""
 # How often a worker lets others run for the sake of one message that is on its way to one of them.
 _TRIES = 8
 
@@ -153,7 +155,16 @@ class Group:
         """
         own = self.own.get(line)
         if own is None or self.closed:
-            return {}
+            return _NONE
+        for each in line.companions:
+            if each.lane is not own and (each.count or each.serial):
+                return self._gather_queued(line, own)
+        # Nothing is queued elsewhere: after nearly every handler that has waited.
+        for each in line.companions:
+            _move(each, own)
+        return _NONE
+
+    def _gather_queued(self, line: Line, own: Lane) -> dict[Line, int]:
         away = [each for each in line.companions if each.lane is not own and not each.waiting]
         underway: dict[Line, int] = {}
         if any(each.count for each in away):
@@ -178,12 +189,15 @@ class Group:
         own = self.own.get(line)
         if own is None or self.closed:
             return
-        near = [each for each in line.companions if each.lane is own and each is not line]
-        if any(each.count for each in near):
-            for msg in own.take(*near):
+        queued = 0
+        for each in line.companions:
+            if each.lane is own and each is not line:
+                queued += each.count
+                _move(each, self.shared)
+        if queued:
+            # All at once: among themselves they keep their order.
+            for msg in own.take(*(each for each in line.companions if each is not line)):
                 self.shared.send_nowait(msg)
-        for each in near:
-            _move(each, self.shared)
 
     def close(self) -> None:
         """The workers finish what is in their lanes, then end."""
@@ -210,10 +224,10 @@ class Group:
 
 def _move(line: Line, lane: Lane) -> None:
     """Let the messages of `line` go to `lane` from now on, unless it is held or closed."""
-    assert line.lane is not None
-    follow = line.put == line.lane.send_nowait
+    was = line.lane
+    assert was is not None
     line.lane = lane
-    if follow:
+    if line.put is was.send_nowait:
         line.put = lane.send_nowait
 
 
@@ -444,7 +458,7 @@ class Worker:
             if self.is_cancelled:
                 line.owner.handler_cancelled()
             line.waiting = False
-            underway = self.group.gather(line) if line.serial else {}
+            underway = self.group.gather(line) if line.serial else _NONE
         if underway:
             await _all_started(underway)
         if self.is_cancelled:
