@@ -465,7 +465,7 @@ class App:
             return "graph not found"
         if msg._turn is not None:
             msg._turn.places.setdefault(core, GraphPlace(core))
-        core.when_created(lambda: core.admit_data(dest.extension_name, msg))
+        core.await_data(dest.extension_name, msg)
         return None
 
     # Closing ----------------------------------------------------------------------------------

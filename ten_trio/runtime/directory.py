@@ -24,6 +24,8 @@ logger = logging.getLogger("ten_trio.runtime")
 HOST = "ten:host"
 """Names the host itself where `GRAPH_PROXY`, in what comes from another graph, names the way in."""
 NOT_FOUND = "Failed to find destination."
+_MOST = 1_024
+"""Destinations that are remembered."""
 TERMINATED = "The destination extension has been terminated."
 
 
@@ -79,8 +81,10 @@ class Directory:
             return (Hop(_OfApp(self._engine)),)
         hops = [self._hop(sender, msg, dest, routes) for dest in dests]
         hop = hops[0]
-        if len(hops) == 1 and msg.is_plain and hop.receiver.is_near and hop.is_plain:
+        if len(hops) == 1 and msg.is_plain and hop.is_plain and _stays(hop.receiver, dests[0]):
             # What isn't plain belongs to one sender and one name, and this is asked by all.
+            if len(self._near) >= _MOST:
+                self._near.clear()
             self._near[dests[0]] = hops
         return hops
 
@@ -112,6 +116,13 @@ class Directory:
         return Hop(receiver)
 
 
+def _stays(receiver: Receiver, dest: Loc) -> bool:
+    """Whether `dest` means this one until the graph is changed; another graph's name may not."""
+    return receiver.is_near or (
+        isinstance(receiver, _OfGraph) and receiver.graph_id == dest.graph_id
+    )
+
+
 class _OfApp(Outlet):
     """The app itself, asked from inside a graph."""
 
@@ -135,6 +146,11 @@ class _OfGraph(Outlet):
         super().__init__(f"graph {dest.graph_id}")
         self._engine = engine
         self._dest = dest
+
+    @property
+    def graph_id(self) -> str | None:
+        """The other graph's id."""
+        return self._dest.graph_id
 
     def take_cmd(self, cmd: Cmd, path: Any, result_conversion: Conversion | None) -> None:
         """Send it there."""

@@ -420,6 +420,13 @@ class EngineCore:
         else:
             path.answer(StatusCode.ERROR, NOT_FOUND)
 
+    def await_data(self, extension: str | None, msg: Msg) -> None:
+        """Admit data as soon as the extensions exist."""
+        if self.takes_now:
+            self.admit_data(extension, msg)
+        else:
+            self._early.append(partial(self.admit_data, extension, msg))
+
     def admit_data(self, extension: str | None, msg: Msg) -> Line | None:
         """Data or a frame from another graph or app; a line that is over its bound now, if one is."""
         full = None

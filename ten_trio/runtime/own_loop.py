@@ -331,7 +331,9 @@ class CoreLink:
         else:
             self._early.append(cross)
 
-    def admit_data(self, extension: str | None, msg: Msg) -> Line | None:
+    def await_data(self, extension: str | None, msg: Msg) -> None:
         """Data or a frame from another graph; whether there is room can't be known here."""
-        self.post(lambda: self.core.when_created(lambda: self.core.admit_data(extension, msg)))
-        return None
+        if self._ready:
+            self.loop.post(self.core.await_data, extension, msg)
+        else:
+            self.post(lambda: self.core.await_data(extension, msg))
