@@ -85,7 +85,7 @@ class Change:
         after = ast.unparse(place)
         ast.fix_missing_locations(tree)
         function.__code__ = compiled(function, tree, self.text)
-        line = begin + getattr(place, "lineno", 1) - 1
+        line = getattr(place, "lineno", begin)  # of the file, now that it is compiled
         return f"{self.module}:{line} {self.function}: {before}  ->  {after}"
 
 

@@ -101,6 +101,30 @@ async def test_a_turn_is_cancelled_in_the_other_app(scheme: str) -> None:
                 assert far.log == ["long begins", "long ends", "short begins"]
 
 
+async def test_what_still_waits_to_be_sent_is_dropped_and_counted() -> None:
+    far, reports = far_addon(), []
+
+    class Hasty(Near):
+        async def on_cmd(self, env: ten.TenEnv, cmd: Cmd) -> None:
+            turn = env.new_turn()
+            for _ in range(3):
+                await env.send_data(Data("short"), turn=turn)
+            reports.append(await env.cancel_turn(turn))
+            await env.send_data(Data("short"))
+            await env.return_result(cmd.ok())
+
+    uri = "msgpack://127.0.0.1:0"
+    async with ten.open_app(uri=uri) as there, ten.open_app(uri=uri) as here:
+        there.addons.register("far", far)
+        here.addons.register("near", Hasty)
+        with trio.fail_after(10):
+            async with here.open_graph(graph_over(here.uri, there.uri)) as engine:
+                assert (await engine.send_cmd(Cmd("ask"))).ok
+                await far.begun.wait()
+    assert [report.dropped for report in reports] == [3]
+    assert far.log == ["short begins"]
+
+
 @pytest.mark.parametrize("scheme", ["msgpack", "ws"])
 async def test_a_client_opens_and_cancels_turns(scheme: str) -> None:
     far = far_addon()

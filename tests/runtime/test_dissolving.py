@@ -182,6 +182,25 @@ async def watched(app: ten.App) -> AsyncGenerator[list[ten.Engine], None]:
     app.on_graph = None
 
 
+async def test_of_a_graph_that_could_not_be_made_nobody_is_told() -> None:
+    def fail(name: str) -> ten.Extension:
+        raise ValueError("no")
+
+    def single(name: str) -> dict[str, Any]:
+        node = {"type": "extension", "name": "x", "addon": name}
+        return {"name": name, "singleton": True, "graph": {"nodes": [node]}}
+
+    source = {"ten": {"predefined_graphs": [single("bad"), single("good")]}}
+    async with ten.open_app(source) as app, watched(app) as seen:
+        app.addons.register("bad", fail)
+        app.addons.register("good", acting(on_cmd=answer))
+        async with app.open_graph(ten.Graph()) as engine:
+            assert not (await engine.send_cmd(ten.Cmd("go", dest=ten.Loc("", "bad", "x")))).ok
+            assert (await engine.send_cmd(ten.Cmd("go", dest=ten.Loc("", "good", "x")))).ok
+            await wait_all_tasks_blocked()
+            assert [each.name for each in seen] == ["good"]
+
+
 async def test_a_graph_that_ends_before_anybody_has_it() -> None:
     """It is over as soon as it is there."""
 

@@ -118,6 +118,8 @@ async def test_in_a_task_a_send_is_an_ordinary_checkpoint(how: str) -> None:
         task_status.started()
         with trio.testing.assert_checkpoints():
             await env.send_data(ten.Data("x", dest="uses"))
+        with trio.testing.assert_checkpoints():
+            assert not await env.send_data(ten.Data("to nobody"))
         done.set()
 
     async def use(env: ten.TenEnv, _: ten.Cmd) -> bool:

@@ -202,6 +202,20 @@ async def test_commands_that_nobody_has_answered(autojump_clock: MockClock) -> N
         assert extension(stats, "s").results.handled == 2
 
 
+async def test_results_that_are_awaited_count_as_handled() -> None:
+    async def ask(env: ten.TenEnv, cmd: ten.Cmd) -> None:
+        for _ in range(3):
+            await env.send_cmd(ten.Cmd("ask", dest="answers"))
+        await env.return_result(cmd.ok())
+
+    graph = ten.Graph()
+    graph.node("asks", acting(on_cmd=ask))
+    graph.node("answers", acting(on_cmd=answer))
+    async with ten.open_app() as app, app.open_graph(graph) as engine:
+        await engine.send_cmd(ten.Cmd("go", dest="asks"))
+        assert extension(await engine.stats(), "asks").results.handled == 3
+
+
 async def test_commands_that_have_not_begun(autojump_clock: MockClock) -> None:
     class Serial(Slow):
         cmd_handlers = "serial"
