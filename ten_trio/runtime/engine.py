@@ -150,6 +150,8 @@ class EngineCore:
         self._all_stopped = Flag()
         self._early: list[Callable[[], object]] = []
         self._holders: set[int] = set()
+        self._is_over = False
+        self._whole = [self.graph_id]
 
     @property
     def core_or_none(self) -> EngineCore:
@@ -219,8 +221,8 @@ class EngineCore:
             if self.taps is not None:
                 self.taps.end()
             self.app.engine_closed(self)
-            if not self._holders:
-                dissolve(self)
+            self._is_over = True
+            self._end_unheld()
 
     async def _create(self) -> None:
         """Every extension of the graph, also after one has failed; then all begin to live."""
@@ -434,7 +436,8 @@ class EngineCore:
             self.turns.dropped += 1
             return None
         if self.closing:  # as for commands
-            self.host.data_line.drop("closing")
+            if not self._is_over:
+                self.host.data_line.drop("closing")
             return None
         for hop in self._admitted(extension, msg, self.host.flow_routes[msg.kind]):
             shell = msg._shell()
@@ -502,7 +505,15 @@ class EngineCore:
     def let_go(self, holder: object) -> None:
         """`holder` doesn't need it any more."""
         self._holders.discard(id(holder))
-        if not self._holders and self.closed.is_set():
+        self._end_unheld()
+
+    def _end_unheld(self) -> None:
+        if self._is_over and not self._holders:
+            # A handle may be let go in any thread: only the first that comes here takes it apart.
+            try:
+                self._whole.pop()
+            except IndexError:
+                return
             dissolve(self)
 
     @property

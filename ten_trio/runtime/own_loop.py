@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from ..messages import Cmd, CmdResult, Loc, Msg, Properties
     from .addons import AppAddons
     from .app import App
-    from .lines import Line
     from .metadata import MetadataStore
     from .report import ShutdownReport
 

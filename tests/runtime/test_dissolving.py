@@ -99,6 +99,29 @@ async def test_nothing_is_left_of_a_closed_graph(edge: Any, own_loop: bool) -> N
         assert core() is None
 
 
+async def test_nor_of_one_whose_handle_another_thread_has() -> None:
+    traced = Traced()
+    async with ten.open_app() as app:
+        handles = [await app.start_graph(graph_of(traced)) for _ in range(3)]
+        for handle in handles:
+            handle.stop()
+            await handle.wait_closed()
+        del handle
+        assert len(traced.left) == 9
+        await trio.to_thread.run_sync(handles.clear)
+        assert traced.left == []
+
+
+async def test_what_comes_late_finds_a_closed_graph() -> None:
+    async with ten.open_app() as app:
+        async with app.open_graph(graph_of(Traced())) as engine:
+            core = engine._core
+        del engine
+        assert core.admit_data("a", ten.Data("x")) is None
+        core.request_close("again", within=0)
+        core.hasten()
+
+
 async def test_nor_of_one_that_nobody_has_asked_for() -> None:
     traced = Traced()
     async with ten.open_app() as app:
