@@ -99,8 +99,8 @@ FAULTS = (
     Fault(
         "one sender's conversion is applied to the next one's message",
         "runtime.directory:Directory.resolve",
-        "hop.receiver.is_near and hop.is_plain:",
-        "hop.receiver.is_near:",
+        "msg.is_plain and hop.is_plain and _stays(hop.receiver, dests[0]):",
+        "msg.is_plain and _stays(hop.receiver, dests[0]):",
         "conversions",
     ),
     Fault(

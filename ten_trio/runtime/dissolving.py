@@ -19,6 +19,47 @@ if TYPE_CHECKING:
     from .lines import Line
 
 
+class Held:
+    """What is to be taken apart when it is over and nobody holds it any more."""
+
+    def __init__(self) -> None:
+        # By id, not by reference; and a set, because they may be of several threads.
+        self._holders: set[int] = set()
+        self._is_over = False
+        self._whole = [True]
+
+    def hold(self, holder: object) -> None:
+        """As long as `holder` is there, what this consists of stays, also once it is closed."""
+        self._holders.add(id(holder))
+
+    def let_go(self, holder: object) -> None:
+        """`holder` doesn't need it any more."""
+        self._holders.discard(id(holder))
+        self._end_unheld()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it runs any more."""
+        return self._is_over
+
+    def over(self) -> None:
+        """Nothing of it runs any more."""
+        self._is_over = True
+        self._end_unheld()
+
+    def _end_unheld(self) -> None:
+        if self._is_over and not self._holders:
+            # It may be let go in any thread: only the first that comes here takes it apart.
+            try:
+                self._whole.pop()
+            except IndexError:
+                return
+            self._take_apart()
+
+    def _take_apart(self) -> None:
+        raise NotImplementedError
+
+
 def dissolve(core: EngineCore) -> None:
     """Cut what goes round in circles among the parts of a closed engine."""
     core.keep_report()  # it is made of what is taken apart here
@@ -61,4 +102,4 @@ def _nowhere(msg: object) -> None:
     """Nobody sends to a line of a closed graph."""
 
 
-__all__ = ["dissolve"]
+__all__ = ["Held", "dissolve"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,14 +21,15 @@ from ..errors import (
     Problem,
     TenError,
 )
-from ..graphs import GRAPH_PROXY, Edge, FlatGraph, FlatNode, RouteManager
-from ..messages import Loc, StatusCode
+from ..graphs import Edge, FlatGraph, FlatNode, RouteManager
+from ..messages import Loc
+from . import arrivals
 from .boundary import boundary_of
 from .closing import Closing
 from .current import NOTHING, current
-from .directory import HOST, NOT_FOUND, Directory
-from .dissolving import dissolve
-from .endpoint import CANCELLED, Endpoint, Hop, Routes
+from .directory import HOST, Directory
+from .dissolving import Held, dissolve
+from .endpoint import Endpoint, Hop
 from .flag import Flag
 from .flow import Flows
 from .instance import Instance
@@ -36,7 +37,6 @@ from .lanes import Group
 from .lifecycle import Life
 from .metadata import Metadata
 from .overruns import Overruns
-from .passing import Home, PassedOn
 from .paths import Expiry
 from .report import ShutdownReport, report_of
 from .routing import compile_routes
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from .extension import Extension
     from .host import Outside
     from .limits import Limits
-    from .lines import Line
     from .looks import Looks
     from .loops import Loop
     from .tap import Taps
@@ -61,7 +60,7 @@ logger = logging.getLogger("ten_trio.runtime")
 T = TypeVar("T")
 
 
-class EngineCore:
+class EngineCore(Held):
     """Runs one graph in the current Trio run. `run` is its task; everything else is called by it,
     by its extensions, or by whoever opened it, always in the same loop."""
 
@@ -81,6 +80,7 @@ class EngineCore:
         long_running: bool = False,
         redirects: Mapping[str, str] | None = None,
     ) -> None:
+        super().__init__()
         self.app = app
         self.graph = graph
         self.limits = limits
@@ -149,9 +149,6 @@ class EngineCore:
         self._all_started = Flag()
         self._all_stopped = Flag()
         self._early: list[Callable[[], object]] = []
-        self._holders: set[int] = set()
-        self._is_over = False
-        self._whole = [self.graph_id]
 
     @property
     def core_or_none(self) -> EngineCore:
@@ -221,8 +218,7 @@ class EngineCore:
             if self.taps is not None:
                 self.taps.end()
             self.app.engine_closed(self)
-            self._is_over = True
-            self._end_unheld()
+            self.over()
 
     async def _create(self) -> None:
         """Every extension of the graph, also after one has failed; then all begin to live."""
@@ -393,83 +389,9 @@ class EngineCore:
         else:
             self._early.append(action)
 
-    def admit_cmd(self, extension: str | None, cmd: Cmd, path: Any) -> None:
-        """A command from another graph, for one of the extensions or along the exposed messages."""
-        if path.closed:
-            return  # its caller has gone while this graph was being created
-        if cmd._turn is not None and cmd._turn.is_cancelled:
-            path.answer(StatusCode.ERROR, CANCELLED)
-            return
-        if self.closing:
-            path.answer(StatusCode.ERROR, self.closed_detail())
-            return
-        hops = self._admitted(extension, cmd, self.host.cmd_routes)
-        if len(hops) == 1:
-            hop = hops[0]
-            if hop.conversion is not None and cmd.is_plain:
-                try:
-                    converted = hop.conversion.apply(cmd)
-                except TenError as error:
-                    path.answer(StatusCode.ERROR, str(error))
-                    return
-                converted._src, converted._id = cmd._src, path.id
-                cmd = converted
-            hop.receiver.take_cmd(cmd, path, hop.result_conversion)
-        elif hops:
-            # Exposed by several: it goes to all of them, as one of the host's own would.
-            cmd._dests = ()
-            path.in_path = PassedOn(self.host.start(cmd, Home(path), NOTHING))
-        else:
-            path.answer(StatusCode.ERROR, NOT_FOUND)
-
-    def await_data(self, extension: str | None, msg: Msg) -> None:
-        """Admit data as soon as the extensions exist."""
-        if self.takes_now:
-            self.admit_data(extension, msg)
-        else:
-            self._early.append(partial(self.admit_data, extension, msg))
-
-    def admit_data(self, extension: str | None, msg: Msg) -> Line | None:
-        """Data or a frame from another graph or app; a line that is over its bound now, if one is."""
-        full = None
-        if msg._turn is not None and msg._turn.is_cancelled:
-            self.turns.dropped += 1
-            return None
-        if self.closing:  # as for commands
-            if not self._is_over:
-                self.host.data_line.drop("closing")
-            return None
-        for hop in self._admitted(extension, msg, self.host.flow_routes[msg.kind]):
-            shell = msg._shell()
-            if hop.conversion is not None:
-                try:
-                    shell = hop.conversion.apply(shell)
-                    shell._src = msg._src
-                except TenError as error:
-                    hop.line.drop("conversion")
-                    logger.warning("%s: %r from %s dropped: %s", self.loc, msg, msg._src, error)
-                    continue
-            shell._line = line = hop.line
-            if line.count >= line.hard and not line.owner.make_room(line):
-                continue
-            line.count += 1
-            if line.count > line.cap:
-                full = line
-            line.put(shell)
-        return full
-
-    def _admitted(self, extension: str | None, msg: Msg, exposed: Routes) -> Sequence[Hop]:
-        if extension == HOST:
-            return (Hop(self.host),)
-        if extension and extension != GRAPH_PROXY:
-            if self.inward:
-                src = msg._src
-                key = (src.app_uri, src.extension_name, msg.kind, msg.name, extension)
-                hop = self.inward.get(key)  # type: ignore[arg-type]
-                if hop is not None:
-                    return (hop,)
-            return (Hop(self.directory.extension(extension)),)
-        return exposed.get(msg.name, ())
+    admit_cmd = arrivals.admit_cmd
+    admit_data = arrivals.admit_data
+    await_data = arrivals.await_data
 
     # Changing a running graph -----------------------------------------------------------------
 
@@ -497,24 +419,8 @@ class EngineCore:
         """A `trigger_life_cycle` command for one extension."""
         instance.life.trigger(cmd)
 
-    def hold(self, holder: object) -> None:
-        """As long as `holder` is there, what this consists of stays, also once it is closed."""
-        # By id, not by reference; and a set, because they may be of several threads.
-        self._holders.add(id(holder))
-
-    def let_go(self, holder: object) -> None:
-        """`holder` doesn't need it any more."""
-        self._holders.discard(id(holder))
-        self._end_unheld()
-
-    def _end_unheld(self) -> None:
-        if self._is_over and not self._holders:
-            # A handle may be let go in any thread: only the first that comes here takes it apart.
-            try:
-                self._whole.pop()
-            except IndexError:
-                return
-            dissolve(self)
+    def _take_apart(self) -> None:
+        dissolve(self)
 
     @property
     def report(self) -> ShutdownReport | None:

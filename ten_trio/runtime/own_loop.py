@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ..messages import StatusCode
+from .dissolving import Held
 from .engine import EngineCore
 from .host import Outside
 from .loops import Loop
@@ -137,7 +138,7 @@ class AppLink:
         del self._link
 
 
-class CoreLink:
+class CoreLink(Held):
     """An engine in its own thread, with the face that `EngineCore` has for the app and the host."""
 
     def __init__(
@@ -152,6 +153,7 @@ class CoreLink:
         long_running: bool = False,
         **options: Any,
     ) -> None:
+        super().__init__()
         self._app = app
         self._graph = graph
         self.starter = starter
@@ -175,19 +177,8 @@ class CoreLink:
         """Since when a question (`explain`) waits for its loop, by the clock of the app's."""
         self._early: list[Callable[[], object]] = []
         self._ready = False
-        self._holders: set[int] = set()
 
-    def hold(self, holder: object) -> None:
-        """As `EngineCore.hold`."""
-        self._holders.add(id(holder))
-
-    def let_go(self, holder: object) -> None:
-        """As `EngineCore.let_go`."""
-        self._holders.discard(id(holder))
-        if not self._holders and self.closed.is_set():
-            self._free()
-
-    def _free(self) -> None:
+    def _take_apart(self) -> None:
         if self._ready:
             self.core.let_go(self)
 
@@ -226,8 +217,7 @@ class CoreLink:
             for action in early:
                 action()
             self._app.engine_closed(self)
-            if not self._holders:
-                self._free()
+            self.over()
 
     async def _main(self) -> None:
         """The engine's own Trio run."""
