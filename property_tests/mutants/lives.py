@@ -6,6 +6,13 @@ from .fault import Fault
 
 FAULTS = (
     Fault(
+        "what comes before the extensions exist is forgotten",
+        "runtime.engine:EngineCore.when_created",
+        "self._early.append(action)",
+        "pass",
+        "apps links network/migration",
+    ),
+    Fault(
         "on_deinit is skipped",
         "runtime.lifecycle:Life._live",
         '    await self._stage("on_deinit", extension.on_deinit)\n',

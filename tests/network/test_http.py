@@ -440,6 +440,15 @@ async def test_a_body_is_bounded_also_if_nobody_knows_its_length() -> None:
         assert "10000" in (await answer.whole())["error"]
 
 
+async def test_where_the_json_is_wrong() -> None:
+    async with front() as app:
+        path = f"/graphs/{await started(app)}/cmd/hello"
+        _, told = await ask(app, "POST", path, b'{"n": 7, ')
+        assert told["offset"] == 9
+        _, told = await ask(app, "POST", path, {"ten": {"name": 1}})
+        assert "offset" not in told
+
+
 @pytest.mark.parametrize("sent", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 9_000])
 async def test_what_is_no_http_closes_that_connection_alone(sent: bytes) -> None:
     async with front() as app, opened(app) as other, opened(app) as client:
