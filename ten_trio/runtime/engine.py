@@ -102,7 +102,6 @@ class EngineCore(Held):
         self.thread_limiter = trio.CapacityLimiter(40)
         self.threads: dict[object, str] = {}
         self.failures: list[BaseException] = []
-        self.isolated = 0
         self.is_unattended = False
         """Whether no block waits for it, so that somebody else has to tell how it ended."""
         self.closing = False
@@ -365,7 +364,6 @@ class EngineCore(Held):
         )  # fmt: skip
         policy = instance.settings.on_error
         if policy == "isolate" or (policy == "restart" and self.closing):
-            self.isolated += 1
             logger.error("%s: %s", instance.loc, failure, exc_info=failure)
         elif policy == "restart":
             logger.error("%s: %s", instance.loc, failure, exc_info=failure)

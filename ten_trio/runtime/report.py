@@ -21,6 +21,8 @@ class ExtensionReport:
     name: str
     on_stop: float | None = None
     on_deinit: float | None = None
+    errors: int = 0
+    """How often it has failed, also if its error policy kept that from ending the graph."""
     answered_with_error: int = 0
     """Commands that the runtime answered in the extension's place while it closed."""
     dropped: Mapping[str, int] = attrs.field(factory=dict)
@@ -93,6 +95,7 @@ def report_of(core: EngineCore) -> ShutdownReport:
             name=name,
             on_stop=durations.get("on_stop"),
             on_deinit=durations.get("on_deinit"),
+            errors=core.failed[name][0] if name in core.failed else 0,
             answered_with_error=instance.answered_with_error,
             dropped=dict(instance.data_line.dropped),
             late_results=instance.late_results,

@@ -279,6 +279,26 @@ async def test_who_waits_for_room_goes_on_when_the_receiver_begins_to_wait_for_a
     assert handled == list(range(5))
 
 
+async def test_after_a_wait_for_a_result_senders_wait_for_room_again() -> None:
+    class Asks(Gated):
+        async def on_data(self, env: ten.TenEnv, data: ten.Data) -> None:
+            if data["number"] == 0:
+                assert (await env.send_cmd(ten.Cmd("ask", dest="b"))).ok
+            await super().on_data(env, data)
+
+    asks = Asks()
+    async with opened(graph_of(a=asks, b=acting(on_cmd=answer)), queue=2) as engine:
+        await Sender(engine, "a").run(1)
+        await wait_all_tasks_blocked()
+        async with trio.open_nursery() as nursery:
+            sender = Sender(engine, "a")
+            nursery.start_soon(sender.run, 10)
+            await asks.let(0)
+            assert sender.sent == 2
+            await asks.let(11)
+        assert len(asks.handled) == 11
+
+
 async def test_circles_through_a_task_that_a_handler_starts() -> None:
     async def on_data(env: ten.TenEnv, data: ten.Data) -> None:
         async with trio.open_nursery() as nursery:

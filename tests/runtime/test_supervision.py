@@ -162,6 +162,9 @@ async def test_an_isolated_failure_is_logged_and_the_graph_goes_on(
     records = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert [record.exc_info is not None for record in records] == [True, True]
     assert "fails" in records[0].getMessage()
+    assert engine.report is not None
+    assert {name: each.errors for name, each in engine.report.extensions.items()}["fails"] == 2
+    assert engine.report.failures == ()
 
 
 async def test_an_isolated_extension_that_did_not_start_is_just_missing() -> None:

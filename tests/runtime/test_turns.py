@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 import ten_trio as ten
 from ten_trio import Cmd, Data
@@ -111,6 +111,32 @@ async def test_its_commands_end_with_error_and_their_executors_are_told() -> Non
         await wait_all_tasks_blocked()
         assert abandoned == [True]
         assert report.commands == 2  # the host's and the relay's
+
+
+async def test_a_shield_that_has_ended_keeps_nothing_from_being_waited_for(
+    autojump_clock: MockClock,
+) -> None:
+    graph, sink = relayed()
+    steps: list[str] = []
+
+    async def on_cmd(env: ten.TenEnv, cmd: Cmd) -> None:
+        for _ in range(2):
+            with env.turn_scope(shield=True):
+                await trio.lowlevel.checkpoint()
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.move_on_after(1, shield=True):
+                await trio.sleep(0.5)
+                steps.append("cleaned up")
+
+    sink.on_cmd = on_cmd  # type: ignore[method-assign]
+    async with ten.open_app() as app, app.open_graph(graph) as engine:
+        turn = engine.new_turn()
+        engine.post_cmd(Cmd("ask"), turn=turn)
+        await wait_all_tasks_blocked()
+        await engine.cancel_turn(turn)
+        assert steps == ["cleaned up"]
 
 
 async def test_what_is_sent_of_a_cancelled_turn_goes_nowhere() -> None:
