@@ -46,3 +46,12 @@ async def test_data_of_a_client_is_refused_once_its_graph_closes(autojump_clock:
         report = await engine.wait_closed()
     assert slow.heard == [1]
     assert report.undelivered == 1
+
+
+async def test_a_client_says_how_it_is() -> None:
+    network = MemoryNetwork()
+    protocols = [network.protocol]
+    async with ten.open_app(uri="memory://app", protocols=protocols):
+        async with ten.connect("memory://app", protocols=protocols) as client:
+            assert repr(client).endswith(" connected>")
+        assert repr(client).endswith(" closed>")

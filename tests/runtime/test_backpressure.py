@@ -276,6 +276,7 @@ async def test_who_waits_for_room_goes_on_when_the_receiver_begins_to_wait_for_a
         gate.set()
         assert (await call.result()).ok
         await wait_all_tasks_blocked()
+        assert line_of(engine, "a").overshoots > 0  # nobody waits for room now
     assert handled == list(range(5))
 
 
