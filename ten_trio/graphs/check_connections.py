@@ -30,7 +30,8 @@ def check_connections(graph: Graph, declared: Declared, strict: bool) -> Iterato
         yield from _check_place(path, connection, declared, apps)
         for kind, position, flow in connection.flows():
             here = f"{path}.{kind}[{position}]"
-            yield from _check_flow(here, flow, strict)
+            if not (flow.name and flow.dest) or flow.names is not None or flow.source is not None:
+                yield from _check_flow(here, flow, strict)
             for side, ends in (("dest", flow.dest), ("source", flow.source)):
                 for number, end in enumerate(ends or ()):
                     if end.extension in plain and _is_plain(end):

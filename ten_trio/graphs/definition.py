@@ -160,8 +160,10 @@ class Connection(Place):
     def flows(self) -> Iterator[tuple[Kind, int, Flow]]:
         """Yield every flow with its kind and its index in that kind."""
         for kind in KINDS:
-            for index, flow in enumerate(getattr(self, kind)):
-                yield kind, index, flow
+            flows = getattr(self, kind)
+            if flows:
+                for index, flow in enumerate(flows):
+                    yield kind, index, flow
 
 
 @attrs.define

@@ -15,7 +15,7 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, NoReturn, TypeVar, get_args, get_origin
+from typing import Any, NoReturn, TypeAlias, TypeVar, get_args, get_origin
 
 import attrs
 import cattrs
@@ -258,14 +258,14 @@ def _class_hook(
             # Not earlier: a class may be part of itself.
             steps.update(dict.fromkeys(ignored))
             for key, field in fields.items():
-                steps[key] = _Step.of(_argument(field), types[key], converter)
+                steps[key] = _step(_argument(field), types[key], converter)
         values = {}
         try:
             for key, item in data.items():
                 step = steps[key]
                 if step is not None:
-                    is_plain = item.__class__ is step.plain
-                    values[step.argument] = item if is_plain else step.hook(item, step.kind)
+                    argument, plain, hook, kind = step
+                    values[argument] = item if item.__class__ is plain else hook(item, kind)
             for key in needed:
                 data[key]
         except (KeyError, AttributeError, TypeError, Unreadable):
@@ -307,27 +307,17 @@ def _class_hook(
     return structure
 
 
-@attrs.frozen
-class _Step:
-    """How one key is read. Most values are of a JSON type that is taken as it is (`plain`)."""
+_Step: TypeAlias = tuple[str, type | None, Callable[[Any, Any], Any], Any]
+"""How one key is read: the argument; the type of values that are taken as they are; what reads
+others, and the type that it makes of them."""
 
-    argument: str
-    kind: Any
-    plain: type | None
-    hook: Callable[[Any, Any], Any]
 
-    @classmethod
-    def of(cls, argument: str, kind: Any, converter: cattrs.Converter) -> _Step:
-        """The step for a value that becomes a `kind`."""
-        options = get_args(kind)
-        if len(options) == 2 and options[1] is type(None):
-            inner = cls.of(argument, options[0], converter)
-            hook, kind = inner.hook, inner.kind
-            return attrs.evolve(
-                inner, hook=lambda value, _: None if value is None else hook(value, kind)
-            )
-        plain = kind if kind in _BLANKS else None
-        return cls(argument, kind, plain, converter.get_structure_hook(kind))
+def _step(argument: str, kind: Any, converter: cattrs.Converter) -> _Step:
+    options = get_args(kind)
+    if len(options) == 2 and options[1] is type(None):
+        _, plain, hook, inner = _step(argument, options[0], converter)
+        return argument, plain, lambda value, _: None if value is None else hook(value, inner), kind
+    return argument, kind if kind in _BLANKS else None, converter.get_structure_hook(kind), kind
 
 
 def _unknown_keys(
