@@ -231,6 +231,17 @@ async def test_wait_closed_returns_when_the_last_graph_has_ended(autojump_clock:
             two.stop()
 
 
+async def test_an_app_that_listens_waits_for_its_first_graph_only() -> None:
+    async with ten.open_app(uri="msgpack://127.0.0.1:0") as app:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(app.wait_closed)
+            await trio.testing.wait_all_tasks_blocked()
+            assert len(nursery.child_tasks) == 1
+            (await app.start_graph(echo())).stop()
+    async with ten.open_app() as app:  # nobody can start one here
+        await app.wait_closed()
+
+
 async def test_a_long_running_app_stays(autojump_clock: object) -> None:
     async with ten.open_app({"ten": {"long_running_mode": True}}) as app:
         engine = await app.start_graph(echo())

@@ -224,6 +224,33 @@ async def test_a_wait_that_closes_no_circle_is_waited() -> None:
     assert r.handled == list(range(1, 51))
 
 
+async def test_a_wait_that_is_over_closes_no_circle() -> None:
+    """`a` has waited for room at `b`: later `b` waits for room at `a` like anybody else."""
+
+    class Talks(Gated):
+        """Sends the other one as many as it is told to, and handles what comes from there."""
+
+        sender: Sender
+
+        async def on_data(self, env: ten.TenEnv, data: ten.Data) -> None:
+            if data.name == "d":
+                await super().on_data(env, data)
+            else:
+                self.sender = Sender(env, "b" if env.name == "a" else "a")
+                await self.sender.run(5)
+
+    a, b = Talks(), Talks()
+    async with opened(graph_of(a=a, b=b), queue=1) as engine:
+        for here, there in ((a, b), (b, a)):
+            await engine.send_data(ten.Data("begin", dest="a" if here is a else "b"))
+            await wait_all_tasks_blocked()
+            assert here.sender.sent < 4
+            await there.let(5)
+            assert here.sender.sent == 5
+            assert there.handled == list(range(5))
+        assert [line_of(engine, name).overshoots for name in "ab"] == [0, 0]
+
+
 async def test_nobody_waits_for_room_where_a_handler_waits_for_a_result() -> None:
     """`a` asks `b`, which sends `a` more than there is room for before it answers."""
 
