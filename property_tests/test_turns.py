@@ -181,7 +181,8 @@ class Worker(ten.Extension):
         for index in self.plan.on:
             if self.plan.asks:
                 result = await env.send_cmd(ten.Cmd("c", {"n": number}, dest=f"n{index}"))
-                if not result.ok and (turn is None or not turn.is_cancelled):
+                if not result.ok:
+                    # Of a cancelled turn it must not come back at all: the handler is cancelled.
                     talk.wrong.append(f"what {env.name} asks for {number}: {result.detail}")
             else:
                 await env.send_data(ten.Data("d", {"n": number}, dest=f"n{index}"))

@@ -56,7 +56,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 # The same names once more (a test compares): where each is found.
-_LATER = {
+_LATER: dict[str, tuple[str, ...]] = {
+    "schemas": (),
     "graphs": ("FlowPolicy", "Graph"),
     "network": ("Client", "NetworkSettings", "connect", "open_app"),
     "runtime": (

@@ -41,6 +41,13 @@ FAULTS = (
         "overtaking order",
     ),
     Fault(
+        "what is on its way may be overtaken once a handler was cancelled",
+        "runtime.lanes:Worker._finish",
+        "if underway:\n",
+        "if underway and not self.is_cancelled:\n",
+        "overtaking order runtime/order",
+    ),
+    Fault(
         "what is on its way to a worker may be overtaken",
         "runtime.lanes:Worker._finish",
         "if underway:\n",

@@ -6,6 +6,13 @@ from .fault import Fault
 
 FAULTS = (
     Fault(
+        "the answer that ends a command wakes the handler that is to be cancelled",
+        "runtime.instance:Instance.take_result",
+        "and result._src is not EMPTY_LOC\n",
+        "and True\n",
+        "turns turn_blocks lifecycle",
+    ),
+    Fault(
         "data doesn't inherit its turn",
         "runtime.endpoint:Endpoint.post",
         "        turn = now._turn\n",

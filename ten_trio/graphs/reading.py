@@ -15,7 +15,8 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, NoReturn, TypeAlias, TypeVar, get_args, get_origin
+from threading import local
+from typing import Any, Final, NoReturn, TypeAlias, TypeVar, get_args, get_origin
 
 import attrs
 import cattrs
@@ -120,6 +121,19 @@ def parse_json(text: str | bytes, where: str = "") -> Any:
         raise InvalidJson(f"{prefix}{error}") from error
 
 
+class _Mode(local):
+    """Of the thread that reads."""
+
+    is_hasty = False
+    """Whether to give up at the first thing that isn't as it has to be, as nearly everything is.
+
+    Hooks that went on themselves would read what is inside of each other once more on every level.
+    """
+
+
+_MODE: Final = _Mode()
+
+
 def make_converter(*, strict_keys: bool) -> cattrs.Converter:
     """Return a converter for attrs classes that mirror JSON objects.
 
@@ -147,6 +161,13 @@ def make_converter(*, strict_keys: bool) -> cattrs.Converter:
 
 def read(converter: cattrs.Converter, data: object, cls: type[T]) -> tuple[T | None, list[Problem]]:
     """Structure `data`; return what could be read (None: nothing) and every problem."""
+    _MODE.is_hasty = True
+    try:
+        return converter.structure(data, cls), []
+    except Unreadable:
+        pass  # once more from the beginning, to say all that is wrong
+    finally:
+        _MODE.is_hasty = False
     try:
         return converter.structure(data, cls), []
     except Unreadable as error:
@@ -188,12 +209,10 @@ def _array_hook(kind: Any, converter: cattrs.Converter) -> Callable[[Any, Any], 
     def structure(value: Any, _: Any) -> Any:
         if not isinstance(value, list | tuple):
             raise wrong_type(value, "an array")
-        hook = converter.get_structure_hook(item_type)
-        try:
+        if _MODE.is_hasty:
+            hook = converter.get_structure_hook(item_type)
             read = [hook(item, item_type) for item in value]
             return read if make is list else make(read)
-        except Unreadable:
-            pass  # say all that is wrong
         items, problems = [], []
         for index, item in enumerate(value):
             try:
@@ -253,7 +272,8 @@ def _class_hook(
     steps: dict[str, _Step | None] = {}
 
     def structure(data: Any, _: Any) -> Any:
-        """Read what is as it has to be: nearly everything. All else is for `examine`."""
+        if not _MODE.is_hasty:
+            return examine(data)
         if not steps:
             # Not earlier: a class may be part of itself.
             steps.update(dict.fromkeys(ignored))
@@ -266,10 +286,11 @@ def _class_hook(
                 if step is not None:
                     argument, plain, hook, kind = step
                     values[argument] = item if item.__class__ is plain else hook(item, kind)
-            for key in needed:
-                data[key]
-        except (KeyError, AttributeError, TypeError, Unreadable):
-            return examine(data)
+        except (KeyError, AttributeError, TypeError):
+            raise Unreadable(()) from None
+        for key in needed:
+            if key not in data:
+                raise Unreadable(())
         return cls(**values)
 
     def examine(data: Any) -> Any:

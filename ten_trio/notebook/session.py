@@ -165,9 +165,13 @@ class NotebookApp:
             raise GraphError(
                 [Problem("graph", f"no graph {name!r} is running; there are: {known}")]
             )
-        await core.wait_started()
         found = NotebookGraph(self._thread, Recording())
-        await self._thread.keep(partial(self._follow, found, core))
+        core.hold(found)  # it may end before it has its handle
+        try:
+            await core.wait_started()
+            await self._thread.keep(partial(self._follow, found, core))
+        finally:
+            core.let_go(found)
         return found
 
     async def _follow(

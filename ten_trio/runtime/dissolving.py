@@ -42,6 +42,11 @@ class Held:
         """Whether nothing of it runs any more."""
         return self._is_over
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it hasn't been taken apart."""
+        return bool(self._whole)
+
     def over(self) -> None:
         """Nothing of it runs any more."""
         self._is_over = True
@@ -68,6 +73,7 @@ def dissolve(core: EngineCore) -> None:
     for outside in core.outsides:
         _disconnect(outside)
         outside.data_line.end()
+        outside.subscriptions.clear()
     core.instances, core.lives, core.groups, core.inward = {}, {}, {}, {}
     core.outsides = []
     core.looks = None

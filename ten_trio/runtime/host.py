@@ -199,6 +199,11 @@ class Subscription:
         self.dropped += number
         return number
 
+    @property
+    def queued(self) -> int:
+        """Messages that wait to be read."""
+        return self._receive.statistics().current_buffer_used
+
     def close(self) -> None:
         """The reader gets what is left, then the end."""
         self._send.close()

@@ -11,6 +11,7 @@ import trio
 
 from ..errors import HandlerLeak, InvalidArgument, SchemaError
 from ..messages import (
+    EMPTY_LOC,
     AudioFrame,
     CloseApp,
     Cmd,
@@ -291,11 +292,15 @@ class Instance(Endpoint):
         """File a result of a command that was sent from here.
 
         Nothing needs to be filed for a call that somebody waits for, if nothing is queued here that
-        the result would overtake: the call takes it, and its task is woken.
+        the result would overtake: the call takes it, and its task is woken.  The runtime's own
+        answers, which come from no place, are filed all the same: who cancels or restarts a handler
+        answers its commands first, and that must not be what wakes it; and some are given before
+        the sender has begun to wait.
         """
         line = self.result_line
         if (
             result._path.sink.__class__ is Call
+            and result._src is not EMPTY_LOC
             and not (line.count or self.cmd_line.count or self.data_line.count)
             and line.table is _FILED
             and not self.closed

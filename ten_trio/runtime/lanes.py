@@ -459,8 +459,9 @@ class Worker:
                 line.owner.handler_cancelled()
             line.waiting = False
             underway = self.group.gather(line) if line.serial else _NONE
-        if underway:
-            await _all_started(underway)
+            if underway:
+                # Also if Cancelled rises: the worker goes on with this lane.
+                await _all_started(underway)
         if self.is_cancelled:
             # That was meant for this handler: none of the next may be hit by it.
             await trio.lowlevel.checkpoint_if_cancelled()

@@ -273,7 +273,7 @@ def _places(core: EngineCore) -> Iterator[PlaceStats]:
         read = [getattr(each, "_real", each) for each in outside.subscriptions]
         yield PlaceStats(
             name=HOST,
-            queued=sum(each._receive.statistics().current_buffer_used for each in read),
+            queued=sum(each.queued for each in read),
             pending=len(outside.in_paths),
             calls=len(outside.out_paths),
             dropped=dict(outside.data_line.dropped),
@@ -300,6 +300,8 @@ def _places(core: EngineCore) -> Iterator[PlaceStats]:
 
 def look(core: EngineCore) -> Stats:
     """One look at a graph, in its loop."""
+    if not core.is_whole:
+        return Stats(graph_id=core.graph_id, name=core.graph_name, state="closed")
     if core.looks is None:
         core.looks = Looks(core)
     return core.looks.look()

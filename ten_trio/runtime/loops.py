@@ -75,23 +75,23 @@ class Loop:
 async def hear(there: Loop, look: Callable[[], T], patience: float) -> T | None:
     """What `look()` says in another loop; None if it says nothing for so many seconds.
 
-    It is called there between two steps of its tasks, and must not raise.  Raises
+    It is called there between two steps of its tasks; what it raises is raised here.  Raises
     `trio.RunFinishedError` if that loop is over.
     """
     here = Loop()
-    answers: list[T] = []
+    answers: list[outcome.Outcome[T]] = []
     answered = trio.Event()
 
-    def take(answer: T) -> None:
+    def take(answer: outcome.Outcome[T]) -> None:
         answers.append(answer)
         answered.set()
 
-    if not there.post(lambda: here.post(take, look())):
+    if not there.post(lambda: here.post(take, outcome.capture(look))):
         await trio.lowlevel.checkpoint()
         raise trio.RunFinishedError("the graph's loop is over")
     with trio.move_on_after(patience):
         await answered.wait()
-    return answers[0] if answers else None
+    return answers[0].unwrap() if answers else None
 
 
 async def ask(

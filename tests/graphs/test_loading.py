@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,24 @@ def test_shapes(data: Any, expected: list[str]) -> None:
     assert found[: len(expected)] == expected
     # What follows from a wrong shape is left out, except what is another matter.
     assert all("exactly one" in text for text in found[len(expected) :])
+
+
+def test_what_is_wrong_deep_inside_is_read_as_often_as_on_top() -> None:
+    """Reading what lies inside once more on every level would take for ever here."""
+    levels = 30
+    deep: Any = {"nodes": [{"type": "extension", "name": "x"}]}
+    for _ in range(levels):
+        deep = {"nodes": [{"type": "subgraph", "name": "s", "graph": deep}]}
+    (problem,) = problems(deep)
+    assert problem == f"{'nodes[0].graph.' * levels}nodes[0].addon: is missing"
+
+
+def test_reading_leaves_what_it_reads_alone() -> None:
+    given: Any = defaultdict(list, {"type": "cmd_in", "extension": "a"})
+    assert problems({"nodes": [NODE], "exposed_messages": [given]}) == [
+        "exposed_messages[0].name: is missing"
+    ]
+    assert dict(given) == {"type": "cmd_in", "extension": "a"}
 
 
 def test_wrong_shapes_dont_hide_wrong_references() -> None:

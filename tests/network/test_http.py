@@ -304,6 +304,14 @@ async def test_data_goes_in_and_what_the_graph_exposes_comes_out(own_loop: bool)
         assert await stream.line() is None
 
 
+async def test_a_reader_is_seen_in_the_stats(own_loop: bool) -> None:
+    async with front(own_loop) as app, opened(app) as reader:
+        path = f"/graphs/{await started(app)}"
+        await reader.ask("GET", f"{path}/messages")
+        (stats,) = await app.stats()
+        assert (stats.state, [place.queued for place in stats.places]) == ("running", [0])
+
+
 async def test_a_command_outwards_is_refused_as_nobody_could_answer() -> None:
     async with front() as app, opened(app) as reader:
         path = f"/graphs/{await started(app)}"
@@ -373,6 +381,53 @@ async def test_requests_of_one_connection_are_answered_in_their_order() -> None:
         assert answered == names
 
 
+async def test_a_body_may_come_in_many_tiny_pieces() -> None:
+    async with front() as app, opened(app) as client:
+        path = f"/graphs/{await started(app)}/cmd/hello"
+        client.h11.send(h11.Request(method="POST", target=path, headers=[("host", "x")]))
+        client.h11.send(h11.EndOfMessage())
+        head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n"
+        body = json.dumps({"text": "x" * 3_000})
+        chunks = "".join(f"64\r\n{body[at : at + 100]:100}\r\n" for at in range(0, len(body), 100))
+        await client.stream.send_all(f"{head}{chunks}0\r\n\r\n".encode())
+        result = await (await client.answer()).whole()
+        assert json.loads(result["got"]) == {"text": "x" * 3_000}
+
+
+async def test_a_client_may_ask_first_whether_its_body_is_wanted() -> None:
+    async with front() as app, opened(app) as client:
+        path = f"/graphs/{await started(app)}/cmd/hello"
+        headers = [("host", "localhost"), ("content-length", "8"), ("expect", "100-continue")]
+        request = h11.Request(method="POST", target=path, headers=headers)
+        await client.stream.send_all(client.h11.send(request) or b"")
+        assert (await client.event()).status_code == 100
+        await client.stream.send_all(client.h11.send(h11.Data(data=b'{"n": 7}')) or b"")
+        client.h11.send(h11.EndOfMessage())
+        result = await (await client.answer()).whole()
+        assert json.loads(result["got"]) == {"n": 7}
+
+
+async def test_a_target_may_be_a_whole_address_as_for_a_proxy() -> None:
+    async with front() as app:
+        for target, status in [("/graphs", 200), ("/nowhere", 404), ("", 200)]:
+            assert (await ask(app, "GET", f"http://{app.uri[7:]}{target}"))[0] == status
+
+
+async def test_options_says_to_anybody_what_may_be_done() -> None:
+    async with front() as app, opened(app) as client:
+        answer = await client.ask("OPTIONS", "/graphs")
+        assert (answer.status, answer.headers["allow"]) == (204, "GET, POST, OPTIONS")
+        assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+async def test_the_stream_of_a_graph_that_is_stopped_tells_of_no_failure(own_loop: bool) -> None:
+    async with front(own_loop) as app, opened(app) as client:
+        stream = await client.ask("POST", "/graphs?predefined=g", headers=LINES)
+        graph_id = (await stream.line())["graph_id"]
+        app.engines[graph_id].request_close("enough")
+        assert await stream.line() is None
+
+
 # What can't ---------------------------------------------------------------------------------------
 
 
@@ -408,6 +463,82 @@ async def test_what_is_wrong_has_a_status_and_says_where() -> None:
         assert list(app.engines) == [path.rpartition("/")[2]]
 
 
+async def test_a_stage_is_ended_of_one_extension() -> None:
+    async with front() as app:
+        path = f"/graphs/{await started(app)}/cmd/ten:trigger_life_cycle"
+        status, told = await ask(app, "POST", path)
+        assert (status, "ten.dest has to name it" in told["error"]) == (400, True)
+
+
+async def test_an_extension_that_can_not_be_made_is_a_fault_of_the_app() -> None:
+    class Broken(ten.Extension):
+        def __init__(self) -> None:
+            raise RuntimeError("no such model")
+
+    async with front() as app:
+        app.addons.register("broken_one", Broken)
+        graph = {"nodes": [{"type": "extension", "name": "x", "addon": "broken_one"}]}
+        status, told = await ask(app, "POST", "/graphs", graph)
+        assert (status, "no such model" in told["error"]) == (500, True)
+        assert app.engines == {}
+
+
+async def test_a_graph_that_closes_takes_nothing_more() -> None:
+    stopping, go_on = trio.Event(), trio.Event()
+
+    class Slow(ten.Extension):
+        async def on_stop(self, env: ten.TenEnv) -> None:
+            stopping.set()
+            await go_on.wait()
+
+    async with front() as app:
+        app.addons.register("slow_one", Slow)
+        graph = {"nodes": [{"type": "extension", "name": "x", "addon": "slow_one"}]}
+        path = f"/graphs/{await started(app, graph, '')}"
+        app.engines[path[8:]].request_close("enough")
+        await stopping.wait()
+        for what in ("cmd/hello", "data/note"):
+            status, told = await ask(app, "POST", f"{path}/{what}")
+            assert (status, "enough" in told["error"]) == (409, True)
+        go_on.set()
+
+
+@pytest.mark.parametrize("headers", [{}, LINES], ids=["one result", "each result"])
+async def test_a_fault_of_the_app_costs_one_request(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, headers: dict[str, str]
+) -> None:
+    async with front() as app, opened(app) as client:
+        path = f"/graphs/{await started(app)}/cmd/hello"
+        with monkeypatch.context() as patched:
+
+            async def fail(*_: Any) -> None:
+                raise RuntimeError("a fault")
+
+            where = "_write_all" if headers else "_return"
+            patched.setattr(f"ten_trio.network.http.places.{where}", fail)
+            answer = await client.ask("POST", path, headers=headers)
+            if headers:  # it has begun: that it's cut off is all that can be told
+                with pytest.raises(h11.RemoteProtocolError):
+                    await answer.whole()
+            else:
+                told = await answer.whole()
+                assert (answer.status, told["error"]) == (500, "RuntimeError: a fault")
+        assert [record.message for record in caplog.records if record.exc_info] == [f"POST {path}"]
+        assert (await ask(app, "POST", path))[0] == 200
+
+
+async def test_a_client_that_asks_on_and_on_without_waiting_is_cut_off() -> None:
+    async with front() as app, opened(app) as client:
+        path = f"/graphs/{await started(app)}/cmd/wait"
+        head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\n"
+        await client.stream.send_all(f"{head}content-length: 0\r\n\r\n".encode())
+        with pytest.raises(trio.BrokenResourceError):
+            while True:
+                await client.stream.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" * 1_000)
+        while not Notes.of_process:  # noqa: ASYNC110 - nobody tells
+            await trio.sleep(0.001)
+
+
 async def test_a_neighbour_that_is_not_there_is_a_bad_gateway() -> None:
     there = "msgpack://127.0.0.1:1"
     async with front(connect_retries=0) as app:
@@ -438,6 +569,24 @@ async def test_a_body_is_bounded_also_if_nobody_knows_its_length() -> None:
         answer = await client.answer()
         assert (answer.status, answer.headers["connection"]) == (413, "close")
         assert "10000" in (await answer.whole())["error"]
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/graphs"])
+async def test_a_body_that_makes_no_sense_or_breaks_off_costs_its_connection(path: str) -> None:
+    async with front() as app:
+        head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\n"
+        for rest in (
+            "transfer-encoding: chunked\r\n\r\nnonsense\r\n",
+            "content-length: 9\r\n\r\n{",
+        ):
+            async with opened(app) as client:
+                await client.stream.send_all((head + rest).encode())
+                await client.stream.send_eof()  # type: ignore[union-attr]
+                told = b""
+                while piece := await client.stream.receive_some(65_536):
+                    told += bytes(piece)
+                assert told.startswith(b"HTTP/1.1 4") or not told
+        assert (await ask(app, "GET", "/"))[0] == 200
 
 
 async def test_where_the_json_is_wrong() -> None:

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
 import ten_trio as ten
 from tests.runtime.acting import acting, opened
 
+SERIAL = {"cmd_handlers": "serial"}
 KINDS = {
     "cmd": ten.Cmd,
     "data": ten.Data,
@@ -352,3 +354,57 @@ async def test_one_order_again_from_the_moment_that_nothing_is_held_up(inline: b
             "second",
             "third",
         ]
+
+
+@pytest.mark.parametrize("serial", [False, True])
+async def test_a_cancelled_handler_leaves_the_order_behind_it(serial: bool) -> None:
+    """Also when commands come in the very step in which it is cancelled."""
+    log: list[str] = []
+
+    async def on_data(env: ten.TenEnv, data: ten.Data) -> None:
+        await trio.sleep_forever()
+
+    async def on_cmd(env: ten.TenEnv, cmd: ten.Cmd) -> None:
+        log.append(cmd.name)
+        if serial:
+            await trio.lowlevel.checkpoint()
+            log.append(f"{cmd.name} ends")
+        await env.return_result(cmd.ok())
+
+    graph = ten.Graph()
+    graph.node("r", acting(on_data=on_data, on_cmd=on_cmd), **(SERIAL if serial else {}))
+    for _ in range(60):  # Trio shuffles the tasks that are ready
+        log.clear()
+        async with opened(graph) as engine:
+            turn = engine.new_turn()
+            await engine.send_data(ten.Data("d", dest="r"), turn=turn)
+            await wait_all_tasks_blocked()
+            engine.post_cmd(ten.Cmd("first", dest="r"))
+            engine.post_cmd(ten.Cmd("second", dest="r"))
+            await engine.cancel_turn(turn)
+            await wait_all_tasks_blocked()
+        ends = [f"{name} ends" for name in ("first", "second")]
+        assert log == (["first", ends[0], "second", ends[1]] if serial else ["first", "second"])
+
+
+async def test_a_command_that_is_answered_at_once_lets_others_run_all_the_same() -> None:
+    rounds: list[int] = []
+    answered: list[ten.CmdResult] = []
+
+    async def on_data(env: ten.TenEnv, data: ten.Data) -> None:
+        for _ in range(5):
+            with trio.testing.assert_checkpoints():
+                answered.append(await env.send_cmd(ten.Cmd("x", dest="nobody")))
+            rounds.append(len(answered))
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await env.send_cmd(ten.Cmd("x", dest="nobody"))
+            rounds.append(0)
+
+    graph = ten.Graph()
+    graph.node("r", acting(on_data=on_data))
+    async with opened(graph) as engine:
+        await engine.send_data(ten.Data("d", dest="r"))
+        await wait_all_tasks_blocked()
+    assert rounds == [1, 2, 3, 4, 5]
+    assert not any(result.ok for result in answered)

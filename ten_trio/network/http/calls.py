@@ -63,6 +63,11 @@ class Lines:
         self._last: list[bytes] = []
         self.dropped = 0
 
+    @property
+    def queued(self) -> int:
+        """Lines that wait."""
+        return self._send.statistics().current_buffer_used
+
     def put(self, line: bytes) -> bool:
         """Queue a line; False if there is no room."""
         if self._bytes + len(line) > self._most_bytes and self._bytes:
@@ -150,6 +155,8 @@ class Exposed:
         self._home = home
         self._bodies = bodies
         self._names = frozenset(names)
+        # Kept, since the graph may be gone when this ends.
+        self._host: Any = None
 
     # In the app's loop.
 
@@ -169,18 +176,24 @@ class Exposed:
 
     # In the graph's loop.
 
-    @property
-    def _host(self) -> Any:
-        return (self._core.core if isinstance(self._core, CoreLink) else self._core).host
-
     def _subscribe(self) -> None:
-        host = self._host
-        host.subscriptions[self] = None
-        if host.closed:
+        core = self._core.core if isinstance(self._core, CoreLink) else self._core
+        if not core.is_whole:
+            self.close()
+            return
+        self._host = core.host
+        self._host.subscriptions[self] = None
+        if self._host.closed:
             self.close()
 
     def _unsubscribe(self) -> None:
-        self._host.subscriptions.pop(self, None)
+        if self._host is not None:
+            self._host.subscriptions.pop(self, None)
+
+    @property
+    def queued(self) -> int:
+        """Lines that wait for the client to read."""
+        return self.lines.queued
 
     def wants(self, msg: Msg) -> bool:
         """Whether it is data or a frame, and of a name that is read."""

@@ -178,8 +178,7 @@ class HttpConnection:
             return False
         except Refusal as refusal:
             # Its body isn't read: whatever comes next on this connection may be part of it.
-            if self._h11.their_state is h11.SEND_BODY:
-                await self._discard_empty()
+            await self._discard_empty()
             if self._h11.their_state is not h11.DONE:
                 await self._refuse_last(exchange, refusal)
                 return False
@@ -187,9 +186,7 @@ class HttpConnection:
             await exchange.end()
         else:
             await self._carry_out(request, exchange)
-        if self.last or self._h11.our_state is not h11.DONE:
-            return False
-        if self._h11.their_state is not h11.DONE:
+        if self.last or {self._h11.our_state, self._h11.their_state} != {h11.DONE}:
             return False
         self._h11.start_next_cycle()
         return True
@@ -236,8 +233,6 @@ class HttpConnection:
                 scope.deadline = began + size / SLOWEST
         if scope.cancelled_caught:
             raise Refusal(408, "the body comes too slowly")
-        if not isinstance(event, h11.EndOfMessage):
-            raise Lost("it ended in the middle of a request")
         return b"".join(pieces)
 
     async def _event(self) -> Any:
