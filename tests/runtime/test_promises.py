@@ -398,6 +398,23 @@ async def test_post_says_whether_there_is_a_loop() -> None:
 
 
 @EITHER_LOOP
+async def test_a_plain_result_handler_may_return_anything(own_loop: bool) -> None:
+    got: list[bool] = []
+    graph = ten.Graph()
+    graph.node("executor", acting(on_cmd=answer))
+
+    def handler(engine: Any, result: ten.CmdResult | None, error: Exception | None) -> object:
+        assert result is not None
+        got.append(result.ok)
+        return got
+
+    async with ten.open_app() as app, app.open_graph(graph, own_loop=own_loop) as engine:
+        engine.post_cmd(ten.Cmd("go", dest="executor"), handler)
+        await until(lambda: got)
+    assert got == [True]
+
+
+@EITHER_LOOP
 async def test_post_cmd_streams_to_its_handler(own_loop: bool) -> None:
     async def stream(env: ten.TenEnv, cmd: ten.Cmd) -> None:
         await env.return_result(cmd.partial(number=1))
@@ -508,3 +525,66 @@ async def test_who_stops_its_own_graph_may_still_say_so(cmd: type[ten.Cmd], own_
             result = await engine.send_cmd(ten.Cmd("stop it", dest="stopper"))
             assert result.status is ten.StatusCode.OK
             await engine.wait_closed()
+
+
+async def test_what_keeps_a_command_from_being_sent_into_another_loop_is_raised_by_its_call() -> (
+    None
+):
+    graph = ten.Graph()
+    graph.node("a", acting(on_cmd=answer))
+    heard: list[Exception | None] = []
+    ended = trio.Event()
+    home = Loop()
+
+    def handler(env: Any, result: ten.CmdResult | None, error: Exception | None) -> None:
+        heard.append(error)
+        home.post(ended.set)
+
+    async with ten.open_app() as app, app.open_graph(graph, own_loop=True) as engine:
+        with trio.fail_after(2):
+            with pytest.raises(ten.NotConnected, match="'nowhere'"):
+                await engine.send_cmd(ten.Cmd("nowhere"))
+            call = engine.start_cmd(ten.Cmd("nowhere"))
+            with pytest.raises(ten.NotConnected, match="'nowhere'"):
+                async for _ in call:
+                    raise AssertionError
+            call.cancel()
+            engine.post_cmd(ten.Cmd("nowhere"), handler)
+            await ended.wait()
+        (error,) = heard
+        assert isinstance(error, ten.NotConnected)
+
+
+async def test_a_graph_in_another_loop_that_is_closed_takes_nothing_more() -> None:
+    graph = ten.Graph()
+    graph.node("a", acting(on_cmd=answer))
+    async with ten.open_app() as app, app.open_graph(graph, own_loop=True) as engine:
+        pass
+    for use in (
+        lambda: engine.send_data(ten.Data("x", dest="a")),
+        lambda: engine.send_cmd(ten.Cmd("x", dest="a")),
+        lambda: engine.cancel_turn("t"),
+        lambda: engine.disconnect("a", "a", cmd="x"),
+    ):
+        with pytest.raises(ten.EngineClosed):
+            await use()
+
+
+async def test_edges_of_a_graph_in_another_loop_come_and_go() -> None:
+    graph = ten.Graph()
+    graph.node("a", acting(on_cmd=ask_on))
+    graph.node("b", acting(on_cmd=answer))
+    async with ten.open_app() as app, app.open_graph(graph, own_loop=True) as engine:
+        await engine.connect("a", "b", cmd="next")
+        assert (await engine.send_cmd(ten.Cmd("x", dest="a"))).ok
+        await engine.disconnect("a", "b", cmd="next")
+        assert "no destination" in (await engine.send_cmd(ten.Cmd("x", dest="a"))).detail
+
+
+async def ask_on(env: ten.TenEnv, cmd: ten.Cmd) -> None:
+    try:
+        result = await env.send_cmd(ten.Cmd("next"))
+    except ten.NotConnected as error:
+        await env.return_result(cmd.error(str(error)))
+    else:
+        await env.return_result(cmd.ok(by=result["by"]))
