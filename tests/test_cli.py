@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +18,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ten_trio.cli import main
+from ten_trio.cli.screens import PersonScreen, reason_of
+from ten_trio.runtime import ShutdownReport
 
 ROOT = Path(__file__).parents[1]
 
@@ -466,6 +470,66 @@ def test_logs_go_where_the_app_says(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "logs" / "app.log").read_text().splitlines()]
     (start,) = [line for line in lines if line["message"] == "[n0] it starts"]
     assert (start["function"], start["file"], start["level"]) == ("on_start", "tested.py", "INFO")
+
+
+def test_the_first_graph_that_can_not_start_is_the_last_that_is_tried(tmp_path: Path) -> None:
+    bad = {"name": "bad", "auto_start": True, "graph": graph_of("unheard_of")}
+    good = {"name": "good", "auto_start": True, "graph": graph_of("tested")}
+    app = make_app(tmp_path, predefined_graphs=[bad, good])
+    result = invoke("run", "--json", app)
+    assert result.exit_code == 1
+    assert [each["graph"] for each in events(result.stdout) if each["event"] == "starting"] == [
+        "bad"
+    ]
+
+
+def test_an_app_that_listens_tells_the_id_of_its_graph(tmp_path: Path) -> None:
+    stop_when_at_rest = """
+        import trio.testing
+        async def later():
+            await trio.testing.wait_all_tasks_blocked()
+            env.stop_graph()
+        env.nursery.start_soon(later)
+"""
+    app = make_app(tmp_path, on_start=stop_when_at_rest, uri="msgpack://127.0.0.1:0")
+    result = invoke("run", app)
+    assert result.exit_code == 0, result.output
+    (line,) = [each for each in result.stderr.splitlines() if "main is running" in each]
+    assert re.search(r"; its id is [-0-9a-f]{36}$", line)
+
+
+def test_a_terminal_shows_by_a_spinner_what_is_still_starting(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    screen = PersonScreen()
+    screen.starting("one")
+    screen.starting("two")
+    screen.signalled("SIGHUP", "reopen")
+    screen.failed("one", OSError("no such file"))
+    screen.failed("two", OSError(errno.ENOENT, "no such file"))
+    screen.ended({}, [], 1)
+    told = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+    assert "starting one, two" in told
+    assert "starting one\n" not in told
+    assert "How the graphs closed" not in told
+    assert "one could not be started:" in told
+
+
+def test_a_thread_that_still_runs_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:
+    report = ShutdownReport(
+        graph_id="g",
+        reason="enough",
+        duration=1.0,
+        grace_exhausted=False,
+        extensions={},
+        threads=("worker of a",),
+    )
+    PersonScreen().ended({"g": "main"}, [report], 0)
+    assert "main: a thread still runs: worker of a" in capsys.readouterr().err
+    assert reason_of(OSError("it is broken")) == "OSError: it is broken"
+    assert reason_of(OSError(errno.ENOENT, "x", "/file")) == "No such file or directory"
 
 
 # Signals ----------------------------------------------------------------------------------------

@@ -203,6 +203,16 @@ def test_graphs_that_cannot_be_run(tmp_path: Path) -> None:
     assert "it spans several apps" in refused.output
 
 
+def test_what_to_say_may_leave_the_properties_open_and_nothing_found_is_told(
+    tmp_path: Path,
+) -> None:
+    graph = folder(tmp_path, "interrupted", INTERRUPTED.format(answers=True), "cmd_in:work")
+    result = fuzz(graph, "--seeds", 2, "--seed", 3, "--json", "--message", "cmd:work@it")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert (told["ok"], told["seed"], "problem" in told) == (True, 3, False)
+
+
 def test_a_predefined_graph(tmp_path: Path) -> None:
     graph = folder(
         tmp_path, "interrupted", INTERRUPTED.format(answers=False), "cmd_in:work", "cmd_in:stop"

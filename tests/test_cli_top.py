@@ -297,6 +297,19 @@ def test_the_line_of_a_message() -> None:
     assert "(99 characters of properties)" in watching.line_of({**seen, "left_out": 99})
 
 
+def test_the_line_of_a_message_without_properties_is_short() -> None:
+    empty = {
+        "time": 0.0,
+        "kind": "data",
+        "name": "d",
+        "source": {"extension": "a"},
+        "dest": {"extension": "b"},
+        "turn": None,
+        "properties": {},
+    }
+    assert watching.line_of(empty).split("  ")[1:] == ["a → b", "data d"]
+
+
 # Both --------------------------------------------------------------------------------------------
 
 

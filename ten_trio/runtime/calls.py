@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -140,15 +139,6 @@ class Call:
         return trio.lowlevel.Abort.SUCCEEDED
 
 
-@asynccontextmanager
-async def results_of(call: Call) -> AsyncGenerator[Call, None]:
-    """The results of `call` inside a block; leaving it abandons the rest."""
-    try:
-        yield call
-    finally:
-        call.cancel()
-
-
 ResultHandler = Callable[[Any, "CmdResult | None", "Exception | None"], Any]
 """`result_handler(env, result, error)` of `post_cmd`; plain or async."""
 
@@ -190,4 +180,4 @@ class Discard:
 
 DISCARD = Discard()
 
-__all__ = ["DISCARD", "Call", "Discard", "HandlerSink", "ResultHandler", "results_of"]
+__all__ = ["DISCARD", "Call", "Discard", "HandlerSink", "ResultHandler"]

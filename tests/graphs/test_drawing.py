@@ -141,6 +141,19 @@ def test_subgraphs_and_what_is_missing() -> None:
     assert "not declared" in texts(to_svg(graph))
 
 
+def test_a_selector_is_none_of_the_boxes() -> None:
+    nodes = [
+        {"type": "extension", "name": name, "addon": "x"} for name in ("mic_one", "mic_two", "sink")
+    ]
+    selector = {
+        "type": "selector",
+        "name": "mics",
+        "filter": {"field": "name", "operator": "regex", "value": "mic_.*"},
+    }
+    graph = Graph.from_json({"nodes": [*nodes, selector]})
+    assert [node.title for node in draw(graph).nodes] == ["mic_one", "mic_two", "sink"]
+
+
 def test_flat_graphs_and_several_apps() -> None:
     graph = Graph()
     graph.node("a", "x", app="msgpack://one:1/", group="g")

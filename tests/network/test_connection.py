@@ -215,6 +215,38 @@ async def test_what_can_not_be_sent_leaves_out_only_itself(
     assert len(caplog.records) == 1
 
 
+async def test_who_is_not_told_what_could_not_be_sent_does_not_mind() -> None:
+    connection, wire = made(attrs.evolve(SETTINGS, codec=CodecLimits(max_message=1_000)))
+    for number in range(3):
+        connection.send(data(number, 2_000 if number == 1 else 0))
+    async with running(connection, []):
+        await wait_all_tasks_blocked()
+        connection.close("done")
+    assert decoded(b"".join(wire.writes)) == [0, 2]
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_data_of_a_turn_that_waits_to_be_written_can_be_left_out(told: bool) -> None:
+    connection, wire = made()
+    gone: list[int] = []
+    if told:
+        connection.on_written = lambda batch: gone.extend(numbers(batch))
+    old, new = ten.Turn(), ten.Turn()
+    async with running(connection, []):
+        await wait_all_tasks_blocked()
+        for number, turn in enumerate((old, new, old, None)):
+            message = data(number, 100)
+            message.msg._turn = turn
+            connection.send(message)
+        waiting = connection.queued_bytes
+        assert connection.drop(old) == 2
+        assert connection.queued_bytes == waiting / 2
+        assert gone == [0, 2] * told
+        assert connection.drop(old) == 0
+        connection.close("done")
+    assert decoded(b"".join(wire.writes)) == [1, 3]
+
+
 async def test_a_lost_wire_ends_it() -> None:
     connection, wire = made()
     async with running(connection, []):

@@ -7,8 +7,9 @@ import json
 import pytest
 
 import ten_trio as ten
+from ten_trio.network import CodecError, Malformed, MsgpackCodec
 from ten_trio.network.codec import CodecLimits, WireMsg
-from ten_trio.network.dialects import JSON_ONLY, MIXED, OURS, FrameDialect
+from ten_trio.network.dialects import JSON_ONLY, MIXED, OURS, FrameDialect, StreamDialect
 
 MESSAGES = {
     "command": ten.Cmd("c", {"n": 1}),
@@ -43,3 +44,20 @@ def test_several_are_frames_in_their_order() -> None:
     dialect = FrameDialect(CodecLimits(), MIXED)
     frames = dialect.encode([WireMsg(ten.Data(str(number))) for number in range(3)])
     assert [json.loads(frame)["ten"]["name"] for frame in frames] == ["0", "1", "2"]
+
+
+def test_what_comes_in_the_wrong_kind_of_frame_is_malformed() -> None:
+    (frame,) = FrameDialect(CodecLimits(), OURS).encode([WireMsg(ten.Data("d"))])
+    strict = FrameDialect(CodecLimits(), JSON_ONLY)
+    strict.receive(frame)
+    with pytest.raises(Malformed, match="agreed upon"):
+        strict.next_message()
+    with pytest.raises(Malformed, match="carries bytes"):
+        StreamDialect(MsgpackCodec()).receive("{}")
+
+
+def test_which_of_several_can_not_be_sent_is_said() -> None:
+    dialect = FrameDialect(CodecLimits(max_message=100), MIXED)
+    with pytest.raises(CodecError) as caught:
+        dialect.encode([WireMsg(ten.Data("short")), WireMsg(ten.Data("long" * 100))])
+    assert caught.value.index == 1

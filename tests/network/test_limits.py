@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import attrs
 import msgpack
 import pytest
 import trio
@@ -18,6 +19,7 @@ from ten_trio.network import Address, CodecLimits, Protocols, TransportOptions, 
 from ten_trio.network.codec import WireMsg
 from ten_trio.network.codecs.msgpack import MsgpackCodec
 from ten_trio.network.connecting import Connector
+from ten_trio.network.peer import wire_id
 from ten_trio.network.remotes import remotes_of
 from ten_trio.network.transports import transport
 from tests.network.limited import (
@@ -407,6 +409,45 @@ async def test_a_result_that_is_too_big_is_an_error() -> None:
         assert not result.ok
         assert "the result can't be sent" in result.detail
         await is_fine(client)
+
+
+async def test_what_is_too_big_to_be_asked_or_told_is_refused_where_it_is_sent() -> None:
+    network = attrs.evolve(CLIENT, codec=SMALL)
+    async with serving() as app, ten.connect(app.uri, network=network) as client:
+        await client.start_graph("g")
+        result = await client.send_cmd(Cmd("hello", {"text": "x" * 5_000}))
+        assert not result.ok
+        assert "x" * 50 not in result.detail
+        await client.send_data(Data("d", {"text": "x" * 5_000}))
+        await is_fine(client)
+
+
+async def test_data_for_another_app_or_graph_of_a_client_goes_nowhere() -> None:
+    async with serving() as app, talking(app) as client:
+        for place in (Loc("msgpack://127.0.0.1:1", "g", "e"), Loc("", "no such graph", "e")):
+            await client.send_data(Data("d", dest=place))
+        result = await client.send_cmd(Cmd("hello", dest=Loc("msgpack://127.0.0.1:1", "g", "e")))
+        assert not result.ok
+        await is_fine(client)
+
+
+async def test_a_client_that_speaks_for_very_many_and_to_several() -> None:
+    async with serving() as app, raw(app) as client:
+        start = await client.start()
+        graph = start.get_property_string("graph_id")
+        for number in range(300):
+            cmd = Cmd("hello", dest=Loc("", graph, "e"))
+            cmd._src = Loc("", graph, f"speaker {number}")
+            assert (await client.call(cmd)).ok
+        both = Cmd("hello")
+        both.set_dests([Loc("", graph, "nobody"), Loc("", graph, "e")])
+        result = await client.call(both)
+        assert not result.ok
+        assert result.detail == "Failed to find destination."
+        # An id that it made up itself, though it looks like one of the app's.
+        for text in (wire_id(10**6), wire_id(0)[:-16] + "?"):
+            await client.send(WireMsg(CmdResult(), text))
+        assert (await client.call(Cmd("hello"))).ok
 
 
 async def test_what_nobody_may_see_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:

@@ -314,6 +314,15 @@ def test_messages_that_begin_alike_but_go_on_differently() -> None:
     assert [m.get_source() for m, _ in got] == [m.get_source() for m in messages]
 
 
+def test_long_names_and_very_many_of_them_come_back() -> None:
+    writer, reader = MsgpackCodec(), MsgpackCodec()
+    names = [f"{'x' * 400 * (number % 5)}{number}" for number in range(700)]
+    for name in names:
+        reader.receive_data(b"".join(writer.encode([WireMsg(Data("d", dest=Loc("", "g", name)))])))
+        ((msg, _),) = rest(reader)
+        assert msg.get_dests() == [Loc("", "g", name)]
+
+
 # Graphs ------------------------------------------------------------------------------------------
 
 
@@ -367,6 +376,64 @@ def test_nodes_that_make_no_graph_are_for_the_engine_to_refuse(node: dict[str, s
     assert msg.graph is None
     with pytest.raises(GraphError):
         Graph.from_json(msg.graph_json)
+
+
+def on_wire(value: Any) -> bytes:
+    """A value with its type in front, as it is nested in a message."""
+    if isinstance(value, dict):
+        items = (packed(key) + on_wire(item) for key, item in value.items())
+        return packed(16, len(value)) + b"".join(items)
+    if isinstance(value, list):
+        return packed(15, len(value)) + b"".join(map(on_wire, value))
+    return packed(13 if isinstance(value, str) else 12, value)
+
+
+def start_graph_on_wire(nodes: Any, connections: Any) -> bytes:
+    body = packed(4, 13, "start_graph", 13, "ten:start_graph", 16, 0, 15, 0, 16, 0)
+    body += TAIL + packed(2, 0, 2, 0) + on_wire(nodes) + on_wire(connections)
+    return framed(body + packed(13, "", 13, ""))
+
+
+@pytest.mark.parametrize(
+    ("connection", "where"),
+    [
+        ("?", "connections[0]"),
+        ({"extension": "a", "cmd": ["?"]}, "connections[0].cmd[0]"),
+        ({"extension": "a", "cmd": [{"name": "x", "dest": "?"}]}, "connections[0].cmd[0].dest"),
+        ({"extension": "a", "cmd": "?"}, "connections[0].cmd"),
+    ],
+)
+def test_connections_that_make_no_sense_are_refused_with_their_place(
+    connection: Any, where: str
+) -> None:
+    node = {"type": "extension", "name": "a", "addon": "x", "graph": "g"}
+    ((msg, _),) = read(start_graph_on_wire([node], [connection]))
+    assert isinstance(msg, StartGraph)
+    assert msg.graph is None
+    with pytest.raises(GraphError) as caught:
+        Graph.from_json(msg.graph_json)
+    assert where in {problem.path for problem in caught.value.problems}
+
+
+def test_a_node_that_is_no_object_is_refused_with_its_place() -> None:
+    ((msg, _),) = read(start_graph_on_wire(["?"], []))
+    assert isinstance(msg, StartGraph)
+    with pytest.raises(GraphError, match=r"nodes\[0\]"):
+        Graph.from_json(msg.graph_json)
+
+
+def test_nodes_that_are_no_graph_and_no_json_are_malformed() -> None:
+    with pytest.raises(Malformed, match="can't be written as JSON"):
+        read(start_graph_on_wire([{"type": math.inf}], []))
+
+
+def test_a_node_without_an_app_and_an_edge_to_nobody_go_as_they_are() -> None:
+    graph = Graph()
+    graph.node("a", "addon")
+    graph.connect("a", "nobody", cmd="next")
+    back = sent(StartGraph(graph=graph, dest=Loc("msgpack://h:2/", "id")))
+    assert back.graph.nodes[0].app is None
+    assert back.graph.connections == graph.connections
 
 
 # Limits ------------------------------------------------------------------------------------------

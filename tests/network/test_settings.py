@@ -247,6 +247,9 @@ def test_certificates(folder: Path) -> None:
     assert made.client_ssl.check_hostname
     assert len(made.client_ssl.get_ca_certs()) == 1  # and nobody else's
     assert made.server_ssl is None
+    made = read({"tls": {"client_certificate": "friend.pem"}}, folder)
+    assert made.client_ssl is not None
+    assert made.client_ssl.verify_mode is ssl.CERT_REQUIRED  # by what the machine trusts
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -252,6 +254,45 @@ async def test_errors_name_the_uri(scheme: str, nursery: trio.Nursery) -> None:
         await carrier.connect(Address.parse(f"{scheme}://127.0.0.1:{port}"), options(), nursery)
     with pytest.raises(InvalidArgument, match="no host"):
         await carrier.listen(Address.parse(f"{scheme}://:1"), options())
+
+
+class Resolver(trio.abc.HostnameResolver):
+    """Knows nobody."""
+
+    async def getaddrinfo(self, *_: Any, **__: Any) -> Any:
+        await trio.lowlevel.checkpoint()
+        raise socket.gaierror(socket.EAI_NONAME, "nobody knows it")
+
+    async def getnameinfo(self, *_: Any) -> Any:
+        raise AssertionError
+
+
+async def test_a_host_that_nobody_knows_is_named(nursery: trio.Nursery) -> None:
+    before = trio.socket.set_custom_hostname_resolver(Resolver())
+    try:
+        for use in (
+            partial(transport("tcp", options()).connect, nursery=nursery),
+            transport("tcp", options()).listen,
+        ):
+            with pytest.raises(socket.gaierror, match=r"tcp://somewhere:1: nobody knows it"):
+                await use(Address.parse("tcp://somewhere:1"), options())
+    finally:
+        trio.socket.set_custom_hostname_resolver(before)
+
+
+@pytest.mark.parametrize(
+    ("uri", "local"),
+    [
+        ("unix:///run/app.sock", True),
+        ("tcp://localhost:1", True),
+        ("tcp://127.0.0.2:1", True),
+        ("tcp://[::1]:1", True),
+        ("tcp://10.0.0.1:1", False),
+        ("tcp://localhost.example:1", False),
+    ],
+)
+def test_what_is_only_for_this_machine(uri: str, local: bool) -> None:
+    assert Address.parse(uri).is_local is local
 
 
 def test_unknown_transports() -> None:

@@ -83,6 +83,14 @@ async def test_a_token_in_the_query_and_in_the_header() -> None:
                 assert f'"status_code":"{status}"' in answer.replace(" ", ""), query
 
 
+async def test_a_token_is_part_of_the_uri_that_a_client_connects_to() -> None:
+    async with serving(WS, token="open sesame") as app:
+        async with ten.connect(f"{app.uri}/?token=open%20sesame", network=CLIENT) as friend:
+            await friend.start_graph("g")
+        async with ten.connect(f"{app.uri}/?token=wrong", network=CLIENT) as liar:
+            assert "not authorized" in await refused_start(liar)
+
+
 START = '{"ten": {"type": "start_graph", "predefined_graph_name": "g"}}'
 WHOLE = json.dumps({"ten": {"type": "start_graph", "nodes": GRAPH["nodes"]}})
 

@@ -8,6 +8,7 @@ from trio.testing import wait_all_tasks_blocked
 
 import ten_trio as ten
 from ten_trio import Cmd, Data
+from tests.network.apps import scripted_app
 
 pytestmark = pytest.mark.trio
 
@@ -145,3 +146,18 @@ async def test_a_client_opens_and_cancels_turns(scheme: str) -> None:
                 assert (await call.result()).detail == "turn cancelled"
                 assert far.log == ["long begins", "long ends"]
                 assert not await client.send_data(Data("short"), turn=turn)
+
+
+async def test_an_app_that_knows_of_no_turns_is_not_told_of_one() -> None:
+    async with scripted_app() as far, ten.connect(far.uri) as client:
+        with trio.fail_after(10):
+            peer = await far.accept()
+            turn = client.new_turn()
+            call = client.start_cmd(Cmd("before"), turn=turn)
+            names = [(await peer.receive()).msg.name]
+            await client.cancel_turn(turn)
+            assert (await call.result()).detail == "turn cancelled"
+            client.post_cmd(Cmd("after"))
+            while names[-1] != "after":
+                names.append((await peer.receive()).msg.name)
+            assert names == ["before", "after"]

@@ -68,6 +68,28 @@ def test_a_result_says_how_it_went() -> None:
     assert ">ERROR<" in html(cmd.error("no"))
 
 
+def test_a_command_that_was_sent_says_its_id() -> None:
+    sent: list[ten.Cmd] = []
+
+    class Notes(ten.Extension):
+        async def on_cmd(self, env: ten.TenEnv, cmd: ten.Cmd) -> None:
+            sent.append(cmd)
+            await env.return_result(cmd.ok())
+
+    graph = ten.Graph()
+    graph.node("notes", Notes)
+    with notebook.open_app() as app, app.open_graph(graph) as running:
+        running.send_cmd(ten.Cmd("ask", dest="notes"))
+    assert sent[0].cmd_id
+    assert f"> {sent[0].cmd_id}<" in html(sent[0])
+
+
+def test_data_says_how_large_its_buffer_is() -> None:
+    assert "1234 bytes" in html(ten.Data("x", buf=bytes(1_234)))
+    assert "bytes" not in html(ten.Data("x"))
+    assert "<code>3 bytes</code>" in html(ten.Data("x", {"key": b"abc"}))
+
+
 def test_an_error_shows_its_problems_and_its_cause() -> None:
     problems = [ten.Problem("nodes[0]", "no addon"), ten.Problem("nodes[1]", "no name")]
     assert re.findall(r"<code>(.*?)</code>", html(ten.GraphError(problems))) == [
@@ -250,6 +272,28 @@ def test_reports() -> None:
         assert second.graph_id in html(reports)
         assert bundle(reports)["text/plain"] == str(second.report)
     assert "no graph was running" in html(app.close())
+
+
+def test_an_explanation_shows_who_waits_and_marks_a_deadlock() -> None:
+    waits = tuple(
+        ten.Wait(who=who, doing="on_cmd", kind="result", what=EVIL, on=on, seconds=1.5, why="held")
+        for who, on in (("a", "b"), ("b", "a"))
+    )
+    held = ten.Wait(who="c", doing="", kind="held", what="3 frames")
+    text = html(ten.Explanation(graph_id="g", waits=(*waits, held), deadlocks=(waits,)))
+    assert ">deadlock<" in text
+    assert "a → b → a" in text
+    assert "1.5 s" in text
+    assert "<div" in text
+    assert "held" in text
+    assert "3 frames queued" in text
+    assert "<script>" not in text
+    ET.fromstring(f"<all>{text}</all>")
+    silent = html(ten.Explanation(graph_id="g", name="agent", silent=3.0))
+    assert ">stuck<" in silent
+    assert "agent" in silent
+    assert "<table" not in silent
+    assert ">closing<" in html(ten.Explanation(graph_id="g", state="closing"))
 
 
 # Conversations and latencies ------------------------------------------------------------------------

@@ -180,6 +180,36 @@ def test_a_graph_that_the_app_has_started(own_loop: bool) -> None:
     assert not ours()
 
 
+def test_a_graph_that_the_app_has_started_is_forgotten_when_it_is_stopped() -> None:
+    ten.addon("echo_of_test_session_too")(Echo)
+    node = {"type": "extension", "name": "echo", "addon": "echo_of_test_session_too"}
+    predefined = {"name": "started", "auto_start": True, "graph": {"nodes": [node]}}
+    settings = {"ten": {"predefined_graphs": [predefined], "long_running_mode": True}}
+    with notebook.open_app(settings) as app:
+        with app.graph("started") as graph:
+            assert app.graphs == (graph,)
+            report = graph.stop()
+            assert report is not None
+        assert app.graphs == ()
+        assert graph.stop() is report
+        assert graph.counters() is not None  # what was recorded is still there
+    assert not ours()
+
+
+def test_frames_and_edges(app: notebook.NotebookApp) -> None:
+    graph = app.open_graph(echo_graph())
+    graph.add_extension("other", Echo)
+    for frame, send in (
+        (ten.AudioFrame("pcm", dest="echo"), graph.send_audio_frame),
+        (ten.VideoFrame("image", dest="echo"), graph.send_video_frame),
+    ):
+        assert send(frame)
+    graph.connect("echo", "other", data="said")
+    graph.disconnect("echo", "other", data="said")
+    with pytest.raises(ten.GraphError):
+        graph.disconnect("echo", "other", data="said")
+
+
 # Looking and changing -------------------------------------------------------------------------------
 
 

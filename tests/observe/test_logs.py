@@ -582,10 +582,25 @@ def test_all_problems_at_once_with_their_paths(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("config", [{}, [], "debug", {"handlers": {}}, {"handlers": None}])
+@pytest.mark.parametrize(
+    "config", [{}, [], ["level"], "debug", {"handlers": {}}, {"handlers": None}]
+)
 def test_wrong_shapes(config: object) -> None:
     (path,) = problems_of(config)
     assert path in ("ten.log", "ten.log.handlers")
+
+
+@pytest.mark.parametrize("wrong", ["x", 3, [], None])
+def test_each_part_of_a_handler_has_to_be_an_object(wrong: object) -> None:
+    good = handler(console())
+    whole = {"matchers": [wrong], "formatter": wrong, "emitter": wrong}
+    start = "ten.log.handlers[0]"
+    for part, value in whole.items():
+        at = f"{start}.{part}" + ("[0]" if part == "matchers" else "")
+        assert list(problems_of({"handlers": [{**good, part: value}]})) == [at]
+    del good["matchers"]
+    (problem,) = problems_of({"handlers": [good]}).values()
+    assert "matchers" in problem
 
 
 def test_a_wrong_configuration_opens_no_file(tmp_path: Path) -> None:
@@ -651,3 +666,4 @@ def test_what_is_wrong_with_a_level_instead_of_handlers() -> None:
     assert problems_of({"level": 9}) == {"ten.log.level": f"no such level: 9; {hint}"}
     assert list(problems_of({"level": "info"})) == ["ten.log.level"]
     assert list(problems_of({"level": 3, "fil": "x"})) == ["ten.log.fil"]
+    assert list(problems_of({"level": 3, "file": ""})) == ["ten.log.file"]

@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import ten_trio as ten
-from tests.runtime.acting import Callback, acting, answer, opened, stream
+from tests.runtime.acting import Callback, acting, answer, graph_of, opened, stream
 
 EACH = ten.ResultReturnPolicy.EACH_OK_AND_ERROR
 FIRST = ten.ResultReturnPolicy.FIRST_ERROR_OR_LAST_OK
@@ -952,3 +952,33 @@ async def test_policy_can_be_chosen_everywhere() -> None:
         assert (await env.send_cmd(ten.Cmd("go"), policy=EACH))["number"] == 3
         await wait_all_tasks_blocked()
         assert inbox.count() == 1
+
+
+async def test_what_is_for_no_place_at_all_and_what_is_locked_is_refused() -> None:
+    async with opened(graph_of(a=acting(on_cmd=answer))) as engine:
+        result = await engine.send_cmd(ten.Cmd("x", dest=ten.Loc("")))
+        assert result.status is ten.StatusCode.ERROR
+        frame = ten.AudioFrame("pcm", buf=bytes(4), dest="a")
+        view = frame.lock_buf()
+        with pytest.raises(ten.MessageLocked, match="unlock it before sending"):
+            await engine.send_audio_frame(frame)
+        frame.unlock_buf(view)
+        assert await engine.send_audio_frame(frame)
+
+
+async def test_a_command_may_leave_the_turn_of_the_one_in_hand() -> None:
+    turns: list[object] = []
+
+    async def ask(env: ten.TenEnv, cmd: ten.Cmd) -> None:
+        await env.send_cmd(ten.Cmd("inside", dest="b"))
+        await env.send_cmd(ten.Cmd("outside", dest="b"), turn=None)
+        await env.return_result(cmd.ok())
+
+    async def note(env: ten.TenEnv, cmd: ten.Cmd) -> None:
+        turns.append(env.turn)
+        await env.return_result(cmd.ok())
+
+    async with opened(graph_of(a=acting(on_cmd=ask), b=acting(on_cmd=note))) as engine:
+        turn = engine.new_turn()
+        await engine.send_cmd(ten.Cmd("go", dest="a"), turn=turn)
+    assert turns == [turn, None]

@@ -114,6 +114,33 @@ async def test_a_background_task_and_an_answered_command_have_no_deadline(
     assert left == [pytest.approx(2), inf, inf, inf]
 
 
+@pytest.mark.parametrize("own_loop", [False, True])
+async def test_a_command_that_is_sent_on_in_the_background_keeps_its_own_deadline(
+    own_loop: bool,
+) -> None:
+    async def on_cmd(env: ten.TenEnv, cmd: Cmd) -> None:
+        async def send_on() -> None:
+            await env.return_result(cmd.ok((await env.send_cmd(cmd)).properties))
+
+        cmd.set_dest("last")
+        env.nursery.start_soon(send_on)
+
+    async def ask(env: ten.TenEnv, cmd: Cmd) -> None:
+        with trio.fail_after(20):
+            there = ten.Loc("", str(cmd["graph"]), "first")
+            result = await env.send_cmd(Cmd("go", dest=there))
+        await env.return_result(cmd.ok(result.properties))
+
+    there = graph_of(first=acting(on_cmd=on_cmd), last=acting(on_cmd=tell_time))
+    async with (
+        ten.open_app() as app,
+        app.open_graph(there, own_loop=own_loop) as far,
+        app.open_graph(graph_of(asks=acting(on_cmd=ask))) as engine,
+    ):
+        result = await engine.send_cmd(Cmd("ask", {"graph": far.graph_id}, dest="asks"))
+        assert 10 < result["left"] <= 20
+
+
 async def test_a_turn_scope_keeps_the_deadline_of_the_command_in_hand(
     autojump_clock: MockClock,
 ) -> None:

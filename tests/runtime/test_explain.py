@@ -8,12 +8,14 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from threading import Event
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import ten_trio as ten
 from ten_trio import Cmd, Data, Explanation, Wait
+from ten_trio.runtime.explanation import Block
 from tests.runtime.acting import acting, answer, graph_of, hang, opened
 
 pytestmark = pytest.mark.trio
@@ -243,6 +245,79 @@ async def test_as_json_and_as_a_picture(autojump_clock: MockClock) -> None:
     for wrong in ({}, {"graph_id": 3, "waits": 1}, []):
         with pytest.raises(ten.InvalidType, match="no explanation"):
             Explanation.from_dict(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+async def test_who_waits_for_a_graph_in_another_loop_is_told_so() -> None:
+    graph = graph_of(a=acting(on_cmd=asks_far))
+    async with (
+        ten.open_app() as app,
+        app.open_graph(graph_of(b=acting(on_cmd=hang)), own_loop=True) as there,
+        app.open_graph(graph) as engine,
+    ):
+        call = engine.start_cmd(Cmd("go", {"graph": there.graph_id}, dest="a"))
+        with trio.fail_after(5):
+            while not (waits := (await engine.explain()).waits) or not waits[0].on:  # noqa: ASYNC110
+                await trio.sleep(0.001)
+        call.cancel()
+        there.stop()  # otherwise what hangs there is waited for
+        (wait,) = waits
+    assert (wait.who, wait.kind, wait.why) == ("a", "result", "it is in another loop")
+    assert wait.on == f"b of graph {there.graph_id}"
+
+
+async def asks_far(env: ten.TenEnv, cmd: Cmd) -> None:
+    result = await env.send_cmd(Cmd("ask", dest=ten.Loc("", str(cmd["graph"]), "b")))
+    await env.return_result(cmd.error(result.detail))
+
+
+async def test_data_is_held_up_by_the_handler_of_data_and_not_by_that_of_a_command(
+    autojump_clock: MockClock,
+) -> None:
+    async with opened(graph_of(a=acting(on_cmd=hang, on_data=hang)), grace=0.5) as engine:
+        call = engine.start_cmd(Cmd("long", dest="a"))
+        await wait_all_tasks_blocked()
+        for name in ("first", "second"):
+            await engine.send_data(Data(name, dest="a"))
+        await wait_all_tasks_blocked()
+        explanation = await engine.explain()
+        call.cancel()
+    assert found(explanation, "a", "held").why == "held up by handler of data 'first'"
+
+
+async def test_what_waits_for_room_is_told_as_text_and_as_a_picture() -> None:
+    wait = Wait(
+        who="mic", doing="handler of data 'go'", kind="room", on="asr", seconds=0.25, why="full"
+    )
+    assert wait.target == "room at asr"
+    assert str(wait) == "mic: handler of data 'go' waits for room at asr (250 ms); full"
+    unknown = attrs.evolve(wait, seconds=None, why="")
+    assert str(unknown) == "mic: handler of data 'go' waits for room at asr"
+    picture = Explanation(graph_id="g", waits=(wait,)).to_mermaid()
+    assert 'n0 -->|"room, 250 ms"| n1' in picture
+
+
+async def test_of_very_many_waits_the_text_tells_how_many_it_leaves_out() -> None:
+    waits = tuple(
+        Wait(who=f"n{number}", doing="on_start", kind="stage", seconds=1.0)
+        for number in range(1_000)
+    )
+    lines = str(Explanation(graph_id="g", waits=waits, more=7)).splitlines()
+    assert lines[0] == "graph g, running: 1007 waits"
+    shown = len(lines) - 2
+    assert lines[-1] == f"  and {1_007 - shown} more"
+    assert 0 < shown < 1_000
+
+
+@pytest.mark.parametrize("who", ["asr", ""])
+async def test_who_blocks_the_loop_is_in_the_picture(who: str) -> None:
+    block = Block(who=who, doing="", at="", seconds=2.0)
+    blocked = Explanation(graph_id="g", silent=2.0, blocked_by=block)
+    assert f"  loop blocked 2.0 s by {who or 'no handler'}" in str(blocked).splitlines()
+    assert f'n0["{who or "no handler"}<br/>blocks the loop, 2.0 s"]' in blocked.to_mermaid()
+    nobody = attrs.evolve(blocked, blocked_by=None)
+    assert "blocked" not in str(nobody)
+    assert nobody.to_mermaid() == "flowchart LR\n"
 
 
 async def test_a_close_that_misses_its_grace_says_why(

@@ -250,8 +250,12 @@ async def test_of_several_subscriptions_the_first_gets_the_command() -> None:
                 second.receive_nowait()
 
 
-async def test_a_host_that_does_not_keep_up_with_commands_is_busy() -> None:
-    async with ten.open_app() as app, app.open_graph(talker()) as engine:
+@pytest.mark.parametrize("own_loop", [False, True])
+async def test_a_host_that_does_not_keep_up_with_commands_is_busy(own_loop: bool) -> None:
+    async with (
+        ten.open_app() as app,
+        app.open_graph(talker(), own_loop=own_loop) as engine,
+    ):
         async with engine.messages(capacity=1):
             waiting = engine.start_cmd(ASK)
             await trio.testing.wait_all_tasks_blocked()

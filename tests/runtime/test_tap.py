@@ -12,6 +12,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import ten_trio as ten
+from ten_trio.runtime.app import _handle as engine_of
 from ten_trio.runtime.tap import Seen, Tap
 from tests.network.apps import Spread, opened_apps
 from tests.runtime.acting import acting, answer, opened, stream
@@ -311,6 +312,31 @@ async def test_reading_can_be_cancelled_and_goes_on() -> None:
                 assert told(await tap.receive()) == WHOLE[0]
 
 
+async def test_commands_to_the_host_and_the_form_of_frames_are_seen() -> None:
+    async def on_cmd(env: ten.TenEnv, cmd: ten.Cmd) -> None:
+        frame = ten.AudioFrame("pcm", sample_rate=16_000, buf=bytes(320))
+        await env.send_audio_frame(frame)
+        await env.send_cmd(ten.Cmd("question"))
+        await env.return_result(cmd.ok())
+
+    graph = ten.Graph()
+    graph.node("a", acting(on_cmd=on_cmd))
+    graph.expose("cmd_in", "go", "a")
+    graph.expose("cmd_out", "question", "a")
+    graph.expose("audio_frame_out", "pcm", "a")
+    async with opened(graph) as engine, engine.tap() as tap, engine.messages() as messages:
+        call = engine.start_cmd(ten.Cmd("go"))
+        assert (await messages.receive()).name == "pcm"
+        question = await messages.receive()
+        assert isinstance(question, ten.Cmd)
+        await engine.return_result(question.ok())
+        await call.result()
+        seen = all_of(tap)
+    assert ("cmd", "question", "a", PROXY) in map(told, seen)
+    (frame,) = [each.to_dict() for each in seen if each.kind == "audio_frame"]
+    assert (frame["size"], frame["sample_rate"]) == (320, 16_000)
+
+
 @pytest.mark.slow
 async def test_what_leaves_for_another_app_and_what_comes_from_there() -> None:
     spread = Spread()
@@ -330,3 +356,29 @@ async def test_what_leaves_for_another_app_and_what_comes_from_there() -> None:
                 "result", "ask", "c", "a",
             )]  # fmt: skip
             assert seen[1].dest.app_uri == seen[2].source.app_uri == there_uri
+
+
+@pytest.mark.slow
+async def test_data_for_another_app_is_seen_where_it_leaves_and_where_it_comes_in() -> None:
+    async def tells(env: ten.TenEnv, cmd: ten.Cmd) -> None:
+        await env.send_data(ten.Data("told", {"n": 1}))
+        await env.return_result(cmd.ok())
+
+    async def hears(env: ten.TenEnv, data: ten.Data) -> None:
+        heard.set()
+
+    heard = trio.Event()
+    spread = Spread()
+    addons = {"tells": acting(on_cmd=tells), "hears": acting(on_data=hears)}
+    async with opened_apps(2, addons) as (here, there):
+        spread.node("a", here.uri, "tells")
+        spread.node("c", there.uri, "hears")
+        spread.connect("c", "a", name="go")
+        spread.connect("a", "c", kinds=("data",), name="told")
+        async with here.open_graph(spread.graph) as engine, engine.tap() as tap:
+            (far,) = there.engines.values()
+            async with engine_of(far).tap() as far_tap:
+                await engine.send_cmd(ten.Cmd("go", dest="a"))
+                await heard.wait()
+                for each in (tap, far_tap):
+                    assert ("data", "told", "a", "c") in map(told, all_of(each))

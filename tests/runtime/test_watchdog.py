@@ -96,6 +96,51 @@ async def test_a_stage_that_blocks_while_the_app_closes_is_named(
 
 
 @pytest.mark.trio
+async def test_who_blocks_the_loop_while_a_turn_is_cancelled_is_named(
+    told: threading.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Blocks(ten.Extension):
+        async def on_turn_cancelled(self, env: ten.TenEnv, turn: ten.Turn) -> object:
+            return told.wait(10)
+
+    graph = ten.Graph()
+    graph.node("rtc", Blocks)
+    async with (
+        ten.open_app(limits=ten.Limits(watchdog=0.05)) as app,
+        app.open_graph(graph) as engine,
+    ):
+        report = await engine.cancel_turn(engine.new_turn())
+        assert report is not None
+        assert report.acknowledged == {"rtc": True}
+    assert "by rtc (on_turn_cancelled)" in caplog.text
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("in_task", [True, False])
+async def test_what_blocks_the_loop_and_is_no_handler_is_said_too(
+    in_task: bool, told: threading.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def in_a_task_of_the_host() -> None:
+        assert told.wait(10)
+
+    async with ten.open_app(limits=ten.Limits(watchdog=0.05)), trio.open_nursery() as nursery:
+        if in_task:
+            nursery.start_soon(in_a_task_of_the_host)
+        else:
+            done = trio.Event()
+
+            def block() -> None:
+                assert told.wait(10)
+                done.set()
+
+            trio.lowlevel.current_trio_token().run_sync_soon(block)
+            await done.wait()
+    (record,) = [r.getMessage() for r in caplog.records if "the loop is blocked" in r.message]
+    assert ("in_a_task_of_the_host" in record.splitlines()[0]) is in_task
+    assert "test_watchdog.py" in record
+
+
+@pytest.mark.trio
 async def test_without_one_there_is_no_thread() -> None:
     async with ten.open_app():
         assert not dogs()

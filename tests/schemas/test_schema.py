@@ -249,3 +249,15 @@ def test_compiled_shapes() -> None:
     )
     assert compiled == ObjectSchema({"l": ArraySchema(Scalar(ValueType.BOOL))})
     assert compiled.type is ValueType.OBJECT
+
+
+@pytest.mark.parametrize("kind", ["array", "object"])
+def test_what_is_no_container_does_not_validate_as_one_at_any_depth(kind: str) -> None:
+    more: dict[str, Any] = {"array": {"items": {"type": "int8"}}, "object": {"properties": {}}}
+    one = {"type": kind, **more[kind]}
+    whole = message(a={"type": "array", "items": one})
+    with pytest.raises(SchemaError) as caught:
+        whole.validate(freeze({"a": ["text"]}))
+    assert caught.value.path == ".a[0]"
+    with pytest.raises(SchemaError):
+        compile_type(one).validate("text")

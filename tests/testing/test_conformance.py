@@ -250,3 +250,118 @@ def test_an_error_of_the_target_itself_is_no_violation() -> None:
 
     with pytest.raises(ValueError, match="of the example"):
         check(Scripted(list), "time-passes", example)
+
+
+class Odd(Scripted):
+    """One that answers well, but for what a test replaces."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda cmd: [cmd.ok(cmd.properties)])
+
+
+def wrong_of(target: Odd, example: Any) -> str:
+    with pytest.raises(Violation) as caught:
+        check(target, "every-command-ends-once", example)
+    return str(caught.value).rpartition("=> ")[2] + "".join(getattr(caught.value, "__notes__", ()))
+
+
+async def begins(talk: Talk) -> None:
+    client = await talk.client()
+    await client.start(Blueprint())
+
+
+async def asks(talk: Talk) -> None:
+    client = await talk.client()
+    await client.start(Blueprint())
+    await client.ask(PROBE, ended())
+
+
+def partial_start() -> ten.CmdResult:
+    result = ten.CmdResult(ten.StatusCode.OK, {"graph_id": "g"})
+    result.set_final(False)
+    return result
+
+
+@pytest.mark.parametrize(
+    ("answer", "wrong"),
+    [
+        (ten.CmdResult(ten.StatusCode.ERROR, {"detail": "no"}), "without a graph_id"),
+        (ten.CmdResult(ten.StatusCode.OK, {"graph_id": 7}), "without a graph_id"),
+        (partial_start(), "start_graph was answered by OK"),
+        (trio.EndOfChannel(), "was cut off instead of an answer to start_graph"),
+        (None, "no answer to start_graph within 1 s"),
+    ],
+)
+def test_what_is_wrong_with_the_start_of_a_graph_is_said(answer: Any, wrong: str) -> None:
+    class Starts(Odd):
+        async def start_graph(self, graph: str) -> ten.CmdResult:
+            if answer is None:
+                await trio.sleep_forever()
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+    assert wrong in wrong_of(Starts(), begins)
+
+
+def test_a_target_that_does_not_read_or_hangs_up_is_found_out() -> None:
+    class Deaf(Odd):
+        async def send(self, msg: Any) -> None:
+            await trio.sleep_forever()
+
+    class Gone(Odd):
+        async def send(self, msg: Any) -> None:
+            self._put.close()
+            raise trio.BrokenResourceError
+
+    assert "the runtime doesn't read what client 1 sends" in wrong_of(Deaf(), asks)
+    assert "client 1 was cut off" in wrong_of(Gone(), asks)
+
+
+def test_data_that_does_not_come_and_a_report_without_an_array_are_found_out() -> None:
+    async def hears(talk: Talk) -> None:
+        client = await talk.client()
+        await client.start(Blueprint())
+        await client.hear(2)
+
+    async def reports(talk: Talk) -> None:
+        client = await talk.client()
+        await client.start(Blueprint())
+        await client.report("recorder", 1)
+
+    assert "client 1 heard 0 of 2 data and frames" in wrong_of(Odd(), hears)
+    assert "which has no array `seen`" in wrong_of(Odd(), reports)
+
+
+def test_an_example_that_does_not_end_is_broken_off() -> None:
+    async def hangs(talk: Talk) -> None:
+        await begins(talk)
+        await trio.sleep_forever()
+
+    assert "it isn't over after 100000 s" in wrong_of(Odd(), hangs)
+
+
+def test_what_the_target_raises_at_its_end_is_told_besides_the_violation() -> None:
+    class Crashes(Odd):
+        @asynccontextmanager
+        async def open(self) -> AsyncGenerator[Scripted]:
+            yield self
+            raise ValueError("while it closed")
+
+        async def start_graph(self, graph: str) -> ten.CmdResult:
+            return ten.CmdResult(ten.StatusCode.ERROR)
+
+    assert "and the target raised ValueError('while it closed')" in wrong_of(Crashes(), begins)
+
+
+def test_who_has_left_is_gone() -> None:
+    steps: list[str] = []
+
+    async def example(talk: Talk) -> None:
+        client = await talk.client()
+        await client.leave()
+        await client.leave()
+        steps.extend(talk.steps)
+
+    check(Odd(), "every-command-ends-once", example)
+    assert steps == ["client 1 leaves without a word"]

@@ -82,3 +82,19 @@ async def test_nobody_listens_there(autojump_clock: object) -> None:
     with pytest.raises(ten.ConnectFailed):
         async with ten.connect("memory://nobody", protocols=[network.protocol]):
             pass
+
+
+async def test_a_name_is_listened_at_once(autojump_clock: object) -> None:
+    network = MemoryNetwork()
+    async with echoing(network):
+        with pytest.raises(OSError, match="there is a listener of that name"):
+            async with ten.open_app(uri="memory://app", protocols=[network.protocol]):
+                pass
+
+
+async def test_a_link_that_is_to_have_no_fault_has_none(autojump_clock: object) -> None:
+    network = MemoryNetwork()
+    network.plan = [("none", 100)]
+    async with echoing(network) as (_, client):
+        for _ in range(10):
+            assert (await client.send_cmd(ten.Cmd("ask"))).ok

@@ -143,6 +143,25 @@ async def test_a_streaming_mock_takes_its_time(autojump_clock: object) -> None:
     assert trio.current_time() - began == pytest.approx(150)
 
 
+async def test_a_streaming_mock_may_be_any_asynchronous_iterator() -> None:
+    class Counts:
+        def __init__(self) -> None:
+            self.left = 2
+
+        def __aiter__(self) -> Counts:
+            return self
+
+        async def __anext__(self) -> dict[str, int]:
+            if not self.left:
+                raise StopAsyncIteration
+            self.left -= 1
+            return {"left": self.left}
+
+    async with open_tester(Relay, mocks={"inner": Counts()}) as tester:
+        results = [result async for result in tester.start_cmd(ten.Cmd("go"))]
+    assert results[-1].ok
+
+
 async def test_a_streaming_mock_ends_with_its_caller(autojump_clock: object) -> None:
     closed = trio.Event()
 

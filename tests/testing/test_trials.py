@@ -14,6 +14,7 @@ import trio
 from hypothesis import given, strategies as st
 
 import ten_trio as ten
+from ten_trio.schemas import compile_type
 from ten_trio.testing import (
     Bounds,
     Crash,
@@ -26,7 +27,7 @@ from ten_trio.testing import (
     fuzz,
     run_trial,
 )
-from ten_trio.testing.strategies import conversations, trials
+from ten_trio.testing.strategies import conversations, fitting, messages, trials
 from ten_trio.testing.subjects import Phrase, Subject
 from ten_trio.testing.trials import source_of
 
@@ -269,3 +270,23 @@ def test_conversations_say_what_the_graph_takes(data: Any) -> None:
 def test_what_cannot_be(part: Any) -> None:
     with pytest.raises(ValueError, match="must be 0 or more"):
         part("cmd", "x")
+
+
+@pytest.mark.parametrize(
+    "kind", ["int8", "uint64", "float32", "float64", "bool", "buf", "string", "array", "object"]
+)
+@given(data=st.data())
+def test_properties_are_drawn_as_their_schema_wants_them(kind: str, data: Any) -> None:
+    more = {"array": {"items": {"type": "int8"}}, "object": {"properties": {}}}
+    schema = compile_type(
+        {"type": "object", "properties": {"x": {"type": kind, **more.get(kind, {})}}}
+    )
+    drawn = data.draw(fitting(schema))
+    assert drawn.keys() <= {"x"}
+    assert schema.check(drawn) == drawn
+
+
+@given(messages(kinds=["cmd", "data"]))
+def test_messages_are_drawn_of_the_kinds_that_are_wanted(msg: ten.Msg) -> None:
+    assert msg.kind in ("cmd", "data")
+    assert type(msg) is {"cmd": ten.Cmd, "data": ten.Data}[msg.kind]
