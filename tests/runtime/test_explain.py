@@ -369,6 +369,7 @@ async def test_a_loop_of_its_own_that_is_blocked_is_explained_from_outside() -> 
         assert (await call.result()).ok
         assert (await engine.explain()).silent is None
     assert explanation.blocked_by is not None
+    assert 0 < explanation.silent < 60
     assert explanation.blocked_by.who == "asr"
     assert explanation.blocked_by.doing == "handler of cmd 'ask'"
     assert explanation.blocked_by.at.startswith(f"{__file__}:")
