@@ -589,6 +589,18 @@ async def test_a_body_that_makes_no_sense_or_breaks_off_costs_its_connection(pat
         assert (await ask(app, "GET", "/"))[0] == 200
 
 
+async def test_a_target_may_name_the_whole_address_as_for_a_proxy() -> None:
+    async with front() as app:
+        graph_id = await started(app)
+        status, plain = await ask(app, "GET", "/graphs")
+        assert (status, [each["id"] for each in plain["graphs"]]) == (200, [graph_id])
+        assert await ask(app, "GET", "http://localhost/graphs") == (200, plain)
+        assert await ask(app, "GET", "http://localhost/") == await ask(app, "GET", "/")
+        assert await ask(app, "GET", "http://localhost") == await ask(app, "GET", "/")
+        where = f"http://localhost/graphs/{graph_id}/cmd/hello"
+        assert (await ask(app, "POST", where))[0] == 200
+
+
 async def test_where_the_json_is_wrong() -> None:
     async with front() as app:
         path = f"/graphs/{await started(app)}/cmd/hello"
