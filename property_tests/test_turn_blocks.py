@@ -53,6 +53,49 @@ async def test_what_waits_before_a_slow_handler_is_cancelled_with_its_turn(
     await check(Plan(nodes, tuple(sends), tuple(sorted(cancels))), limits)
 
 
+@trio_given(
+    st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=8),
+    st.booleans(),
+    st.booleans(),
+    limits,
+)
+async def test_what_was_sent_in_the_step_of_its_cancellation_never_begins(
+    sends: list[tuple[bool, bool]], together: bool, inline: bool, limits: ten.Limits
+) -> None:
+    """And all else does, in the order in which it was sent."""
+    begun: list[int] = []
+
+    class Sender(ten.Extension):
+        async def on_cmd(self, env: ten.TenEnv, cmd: ten.Cmd) -> None:
+            turn = env.new_turn()
+            for number, (is_cmd, belongs) in enumerate(sends):
+                content, of = {"n": number}, turn if belongs else None
+                if is_cmd:
+                    env.post_cmd(ten.Cmd("c", content, dest="receiver"), turn=of)
+                else:
+                    await env.send_data(ten.Data("d", content, dest="receiver"), turn=of)
+            await env.cancel_turn(turn)
+            await env.return_result(cmd.ok())
+
+    class Receiver(ten.Extension):
+        async def on_cmd(self, env: ten.TenEnv, cmd: ten.Cmd) -> None:
+            begun.append(cmd["n"])
+            await env.return_result(cmd.ok())
+
+        async def on_data(self, env: ten.TenEnv, data: ten.Data) -> None:
+            begun.append(data["n"])
+
+    graph = ten.Graph()
+    graph.node("sender", Sender)
+    graph.node("receiver", Receiver, group="" if together else "other", inline=inline)
+    # Room enough, so that all of it is one step.
+    limits = attrs.evolve(limits, queue=1_000)
+    async with ten.open_app(limits=limits) as app, app.open_graph(graph) as engine:
+        assert (await engine.send_cmd(ten.Cmd("go", dest="sender"))).ok
+        await trio.sleep(1)
+    assert begun == [number for number, (_, belongs) in enumerate(sends) if not belongs]
+
+
 moments = st.sampled_from([0.0, 0.1, 0.2, 0.35])
 
 
