@@ -136,7 +136,7 @@ FAULTS = (
         "runtime.instance:Instance.discard_queued",
         "if msg._line is line and dropped < most:",
         "if msg._line is line and dropped < most - 1:",
-        "conservation",
+        "conservation flow_sums",
     ),
     Fault(
         "what the host has no room for isn't counted",
