@@ -109,23 +109,20 @@ async def _often(run: Run, *, load: Callable[[str], None]) -> float:
     return (run.clock() - began) / n
 
 
+def _import_case(name: str, title: str, module: str) -> Case:
+    return Case(
+        name,
+        title,
+        partial(_import, module=module),
+        unit="import trio",
+        base=partial(_import, module="trio"),
+        most_rounds=5,
+    )
+
+
 CASES = [
-    Case(
-        "import",
-        "import ten_trio",
-        partial(_import, module="ten_trio"),
-        unit="import trio",
-        base=partial(_import, module="trio"),
-        most_rounds=5,
-    ),
-    Case(
-        "import/all",
-        "import all that runs a graph",
-        partial(_import, module="ten_trio.network"),
-        unit="import trio",
-        base=partial(_import, module="trio"),
-        most_rounds=5,
-    ),
+    _import_case("import", "import ten_trio", "ten_trio"),
+    _import_case("import/all", "import all that runs a graph", "ten_trio.network"),
     Case(
         f"load/{NODES}",
         "read and check a graph of 1,000 nodes",

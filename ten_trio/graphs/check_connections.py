@@ -97,8 +97,6 @@ def _check_flow(path: str, flow: Flow, strict: bool) -> Iterator[Problem]:
 
 def _check_end(path: str, side: str, kind: Kind, end: Dest, strict: bool) -> Iterator[Problem]:
     """What only a dest may have."""
-    if end.conversion is None and end.flow is None:
-        return
     for key, part in (("msg_conversion", end.conversion), ("flow", end.flow)):
         if part is None:
             continue

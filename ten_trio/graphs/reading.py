@@ -302,7 +302,7 @@ def _class_hook(
         for key, field in fields.items():
             must = field.default is attrs.NOTHING
             if key not in data:
-                if must or field.metadata.get(REQUIRED):
+                if key in needed:
                     problems.append(Problem(key, "is missing"))
                 if must:
                     values[_argument(field)] = blank(field.type)
