@@ -27,48 +27,27 @@ _send = env.TenEnv.send_data
 class _Queue(lanes.Lane):
     """A lane without a memory channel: a deque, and one task that waits."""
 
-    __slots__ = ("_closed", "_queue", "_task")
+    __slots__ = ("_closed", "_queue")
 
     def __init__(self, owner: Any = None) -> None:
-        self.owner = owner
         self._queue: deque[Any] = deque()
-        self._task: trio.lowlevel.Task | None = None
+        self._append = self.put = self._queue.append
+        self._sleeper = None
         self._closed = False
-        self.send_nowait = self._send_nowait
-        self.receive = self._receive
         self.receive_nowait = self._receive_nowait
-
-    def _send_nowait(self, value: Any) -> None:
-        self._queue.append(value)
-        if self._task is not None:
-            self._wake()
+        self.owner = owner
 
     def _receive_nowait(self) -> Any:
         if self._queue:
             return self._queue.popleft()
         raise trio.EndOfChannel if self._closed else trio.WouldBlock
 
-    async def _receive(self) -> Any:
-        while not self._queue:
-            if self._closed:
-                raise trio.EndOfChannel
-            self._task = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(self._abort)
-        return self._queue.popleft()
-
     def close(self) -> None:
         self._closed = True
-        if self._task is not None:
-            self._wake()
-
-    def _wake(self) -> None:
-        task, self._task = self._task, None
-        assert task is not None
-        trio.lowlevel.reschedule(task)
-
-    def _abort(self, _: object) -> trio.lowlevel.Abort:
-        self._task = None
-        return trio.lowlevel.Abort.SUCCEEDED
+        if self._sleeper is not None:
+            sleeper, self._sleeper = self._sleeper, None
+            self.put = self._append
+            trio.lowlevel.reschedule(sleeper)
 
 
 @dataclass(frozen=True)
@@ -93,8 +72,12 @@ GUARANTEES = (
         "each handler has its own context",
         checks.own_context,
         (
-            Edit(_drain, "context = line.context.copy()", "context = line.context"),
-            Edit(_drain, "trap = context.run(_start, coro, msg)", "trap = _start(coro, msg)"),
+            Edit(_drain, "context = owner.context.copy()", "context = owner.context"),
+            Edit(
+                _drain,
+                "trap = context.run(next, coro.__await__(), None)",
+                "trap = next(coro.__await__(), None)",
+            ),
         ),
     ),
     Guarantee(
@@ -103,9 +86,11 @@ GUARANTEES = (
         (
             Edit(
                 _drain,
-                "trap = context.run(_start, coro, msg)",
-                "context.run(current.get)\ncurrent.set(msg)\nawait coro\ntrap = None",
+                "trap = context.run(next, coro.__await__(), None)",
+                "context.run(iter, ())\nawait coro\ntrap = None",
             ),
+            # What is sent in the drain's own context is taken for that of a background task.
+            Edit(_send, "if full is None:\n    ...", "if full is None:\n    return True"),
         ),
         alone=True,
     ),
@@ -113,8 +98,9 @@ GUARANTEES = (
         "a send knows the message in hand",
         checks.message_in_hand,
         (
-            Edit(lanes._start, "current.set(msg)"),
-            Edit(_send, "now = current.get()", "now = data"),
+            Edit(_drain, "owner.hand.msg = msg"),
+            Edit(_drain, "owner.hand.msg = NOTHING\nmsg._line = None", "msg._line = None"),
+            Edit(_send, "now = current.get().msg", "now = data"),
         ),
     ),
     Guarantee(
@@ -123,7 +109,7 @@ GUARANTEES = (
         (
             Edit(_post, "shell = msg._shell()", "shell = msg"),
             # It is in the next line already when the handler that has sent it on is done.
-            Edit(lanes._start, "if trap is None:\n    ..."),
+            Edit(_drain, "msg._line = None"),
         ),
     ),
     Guarantee(

@@ -341,7 +341,7 @@ def _forever_young(gate: gates.Gate, msg: Any) -> float:
     return 0.0
 
 
-put, leave, kill = gates.Gate._put, gates.Gate.leave, gates.Passage.kill
+put, leave, kill = gates.Gate.put, gates.Gate.leave, gates.Passage.kill
 OLDEST = ten.FlowPolicy(2, "drop_oldest")
 LATEST = ten.FlowPolicy(5, "coalesce", key="k")
 FLUSHED: dict[str, Any] = {"flushes": ((0.025, 0),)}
@@ -360,7 +360,7 @@ MUTANTS: dict[str, tuple[type, str, Callable[..., Any], Plan]] = {
         gates.Passage, "kill", _kills_the_newest, slow(OLDEST, *[0] * 9),
     ),
     "the latest takes the place of the old one": (
-        gates.Gate, "_put", _takes_the_place, slow(LATEST, 2, 0, 1, 0, 2, 1),
+        gates.Gate, "put", _takes_the_place, slow(LATEST, 2, 0, 1, 0, 2, 1),
     ),
     "nobody looks at the age": (
         gates.Gate, "leave", _forever_young, slow(ten.FlowPolicy(max_age_ms=15), 0, 1, 2),

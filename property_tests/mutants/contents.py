@@ -168,14 +168,14 @@ FAULTS = (
     ),
     Fault(
         "a gate keeps the older one of two with the same key",
-        "runtime.flow:Gate._put",
+        "runtime.flow:Gate.put",
         "passage.kill(older, COALESCE)\n",
         "pass\n",
         "flow",
     ),
     Fault(
         "a gate lets one more in than it has room for",
-        "runtime.flow:Gate._put",
+        "runtime.flow:Gate.put",
         "while self.count > self.capacity:",
         "while self.count > self.capacity + 1:",
         "flow",

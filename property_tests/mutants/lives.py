@@ -57,8 +57,7 @@ FAULTS = (
     Fault(
         "messages are delivered before on_init is back",
         "runtime.instance:Instance.hold",
-        "        line.put = self.held.append\n"
-        "        line.late = partial(self.held.insert, 0)\n"
+        "        line.entry = Diverted(self.held.append)\n"
         "        line.lane = line.lane or self.group.shared\n",
         "        line.open(line.lane or self.group.shared)\n",
         "lifecycle",

@@ -22,8 +22,8 @@ FAULTS = (
     Fault(
         "commands and results lose their order when data begins to be held up",
         "runtime.lanes:Group.scatter",
-        "for msg in own.take(*(each for each in line.companions if each is not line)):\n",
-        "for msg in [m for c in line.companions if c is not line for m in own.take(c)]:\n",
+        "for msg in own.take(*line.companions):\n",
+        "for msg in [m for c in line.companions for m in own.take(c)]:\n",
         "overtaking order",
     ),
     Fault(
@@ -36,23 +36,16 @@ FAULTS = (
     Fault(
         "the lines of a receiver stay apart once a handler has waited",
         "runtime.lanes:Worker._finish",
-        "self.group.gather(line) if line.serial else _NONE",
-        "_NONE",
+        "        if line.serial:\n",
+        "        if False:\n",
         "overtaking order",
     ),
     Fault(
-        "what is on its way may be overtaken once a handler was cancelled",
+        "the lines of a receiver stay apart once a handler was cancelled",
         "runtime.lanes:Worker._finish",
-        "if underway:\n",
-        "if underway and not self.is_cancelled:\n",
-        "overtaking order runtime/order",
-    ),
-    Fault(
-        "what is on its way to a worker may be overtaken",
-        "runtime.lanes:Worker._finish",
-        "if underway:\n",
-        "if False:\n",
-        "overtaking order",
+        "        if line.serial:\n            self.group.gather",
+        "        if line.serial and not self.is_cancelled:\n            self.group.gather",
+        "runtime/order",
     ),
     Fault(
         "a lane that is given up takes only one line back",
@@ -69,10 +62,24 @@ FAULTS = (
         "deadlock order",
     ),
     Fault(
+        "a handler that waits looks at the message of the next",
+        "runtime.lanes:Worker._finish",
+        "line.owner.part_with_hand()\n",
+        "pass\n",
+        "in_hand",
+    ),
+    Fault(
+        "a task that a handler starts looks at the message of the next handler",
+        "runtime.current:_Spawning.task_spawned",
+        "if hand.__class__ is Hand:\n",
+        "if False:\n",
+        "in_hand",
+    ),
+    Fault(
         "all handlers of an extension share one context",
         "runtime.lanes:Worker._drain",
-        "context = line.context.copy()",
-        "context = line.context",
+        "context = owner.context.copy()",
+        "context = owner.context",
         "turns relays",
     ),
     Fault(

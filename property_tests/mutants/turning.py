@@ -55,13 +55,6 @@ FAULTS = (
         "turns turn_blocks",
     ),
     Fault(
-        "what is just being handed over is handled though its turn is cancelled",
-        "runtime.lanes:Worker._drain",
-        "if msg._turn is not None and msg._turn.is_cancelled:",
-        "if False:",
-        "turns turn_blocks",
-    ),
-    Fault(
         "those who wait for room aren't told what a cancelled turn has left",
         "runtime.turns:_drop",
         "            line.release()\n",

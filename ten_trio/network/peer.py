@@ -450,7 +450,7 @@ class Door:
         self._find = find
         self._missing = missing
         line = Line(name, self, None, serial=False, inline=False, cap=capacity, hard=hard)  # type: ignore[arg-type]
-        line.put = self._put
+        line.entry = self
         self.data_line = line
 
     def take_cmd(self, cmd: Cmd, path: Any, result_conversion: Conversion | None) -> None:
@@ -461,7 +461,8 @@ class Door:
         else:
             peer.ask(cmd, path, result_conversion, self._dests)
 
-    def _put(self, msg: Msg) -> None:
+    def put(self, msg: Msg) -> None:
+        """Send it there, or drop it."""
         peer = self._find()
         cause = "not connected" if peer is None else peer.tell(msg, self._dests)
         if cause is not None:

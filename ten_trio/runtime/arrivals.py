@@ -87,7 +87,7 @@ def admit_data(core: EngineCore, extension: str | None, msg: Msg) -> Line | None
         line.count += 1
         if line.count > line.cap:
             full = line
-        line.put(shell)
+        line.entry.put(shell)
     return full
 
 

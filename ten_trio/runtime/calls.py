@@ -111,10 +111,12 @@ class Call:
             await self._wait()
         return self._results.popleft()
 
+    # Ctrl-C must not come between: a task would be woken that doesn't wait.
+    @trio.lowlevel.enable_ki_protection
     async def _wait(self) -> None:
         if self._waiter is not None:
             raise trio.BusyResourceError("another task is already waiting for this command")
-        line: Line | None = current.get()._line
+        line: Line | None = current.get().msg._line
         if line is not None and not line.serial:
             line = None
         self._waiter = trio.lowlevel.current_task()

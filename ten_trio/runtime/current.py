@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
-from typing import Any, Final
+from contextvars import Context, ContextVar
+from typing import Any, Final, Self
+
+import trio
 
 from ..messages import Msg
 
@@ -26,8 +28,57 @@ class Background:
         self._turn: Any = None
         self._id: int = 0 if origin is None else origin._id
 
+    @property
+    def msg(self) -> Self:
+        """As `Hand.msg`: what stands for the message that is being handled."""
+        return self
+
 
 NOTHING: Final = Background()
 
-current: ContextVar[Msg | Background] = ContextVar("ten_trio_current", default=NOTHING)
-"""The message whose handler is running here."""
+
+class Hand:
+    """Holds the message that is being handled.
+
+    Setting a context variable for each message would cost as much as half of all else that starts a
+    handler.  So the contexts of a receiver's handlers share one hand, for as long as they don't wait:
+    one after the other uses it.  Whatever may still look at it afterwards, because it waits or goes on
+    in a task, gets a hand of its own.
+
+    Only a copy of the context that a handler makes itself (`contextvars.copy_context`) and uses when it
+    has finished can't be told from those of the handlers after it: it finds what one of them has in
+    hand, or nothing.  What is sent there says to which turn it belongs (`turn=`).
+    """
+
+    __slots__ = ("msg",)
+
+    def __init__(self, msg: Msg | Background = NOTHING) -> None:
+        self.msg = msg
+
+
+current: ContextVar[Hand | Background] = ContextVar("ten_trio_current", default=NOTHING)
+"""What has the message whose handler is running here."""
+
+
+class _Spawning(trio.abc.Instrument):
+    """Gives every task that a handler starts, in whatever nursery, a hand of its own."""
+
+    def task_spawned(self, task: trio.lowlevel.Task) -> None:
+        hand = task.context.get(current)
+        if hand.__class__ is Hand:
+            task.context.run(current.set, Hand(hand.msg))
+
+
+_spawning: Final = _Spawning()
+
+
+def watch_spawning() -> None:
+    """Needed once in each Trio run in which handlers start. Idempotent."""
+    trio.lowlevel.add_instrument(_spawning)
+
+
+def with_hand(context: Context, hand: Hand) -> Context:
+    """A copy of `context` in which that hand is the current one."""
+    context = context.copy()
+    context.run(current.set, hand)
+    return context

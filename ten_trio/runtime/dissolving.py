@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .boundary import NoNetwork
 from .endpoint import NO_FLOW, Endpoint
+from .lines import Diverted
 
 if TYPE_CHECKING:
     from .engine import EngineCore
@@ -99,13 +100,16 @@ def _cut(line: Line) -> None:
             _cut(each)
         line.passage.gates.clear()
     parts: Any = line
-    parts.owner = parts.env = parts.target = parts.late = parts.passage = None
-    line.put = _nowhere
+    parts.owner = parts.env = parts.target = parts.passage = None
+    line.entry = _NOBODY
     line.companions, line.table = (), {}
 
 
 def _nowhere(msg: object) -> None:
     """Nobody sends to a line of a closed graph."""
+
+
+_NOBODY = Diverted(_nowhere)
 
 
 __all__ = ["Held", "dissolve"]

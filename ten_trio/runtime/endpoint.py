@@ -199,7 +199,7 @@ class Endpoint:
                     level = count
                     full = line
             line.count = count
-            line.put(shell)
+            line.entry.put(shell)
         if refused is not None:
             raise QueueFull(f"{msg!r}: {refused.owner.name} already holds {refused.hard}")
         return full

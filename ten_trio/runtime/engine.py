@@ -304,7 +304,7 @@ class EngineCore(Held):
         if line.count >= line.hard and not line.owner.make_room(line):
             return "overflow"
         line.count += 1
-        line.put(msg)
+        line.entry.put(msg)
         return None
 
     def ask_starter(self, cmd: Cmd, path: Any) -> None:

@@ -138,7 +138,7 @@ class TenEnv(PropertyStore, Logging):
         """
         self._check_thread()
         assign(cmd, turn)
-        now = current.get()
+        now = current.get().msg
         sink: Sink
         relay = False
         if result_handler is not None:
@@ -167,7 +167,7 @@ class TenEnv(PropertyStore, Logging):
         call = Call(self._instance.expiry.now)
         until = deadline_here() if waits else inf
         sending = self._instance.start(
-            cmd, call, current.get(), policy=policy, timeout=timeout, until=until
+            cmd, call, current.get().msg, policy=policy, timeout=timeout, until=until
         )
         call._abandon = sending.abandon
         return call
@@ -181,7 +181,7 @@ class TenEnv(PropertyStore, Logging):
         if get_ident() != self._thread:
             self._check_thread()
         given = self._instance.give_back(result)
-        if current.get().__class__ is Background:
+        if current.get().msg.__class__ is Background:
             await trio.lowlevel.checkpoint()
         return given
 
@@ -205,7 +205,7 @@ class TenEnv(PropertyStore, Logging):
             self._check_thread()
         if turn is not INHERIT:
             assign(data, turn)
-        now = current.get()
+        now = current.get().msg
         try:
             full = self._instance.post(data, now)
         except TenError as error:
@@ -272,7 +272,7 @@ class TenEnv(PropertyStore, Logging):
     @property
     def turn(self) -> Turn | None:
         """The turn of the message being handled; None if it has none."""
-        return turn_of(current.get())
+        return turn_of(current.get().msg)
 
     async def cancel_turn(self, turn: Turn | str, reason: str = "") -> TurnReport | None:
         """Cancel a turn, or that of an id: what is queued of it is dropped, handlers at work on it are

@@ -259,7 +259,7 @@ class _Look:
                 if msg._line is line:
                     return self._of[worker.task]
         task = owner.life.task
-        if task is not None and line.lane is not None and line.put == owner.held.append:
+        if task is not None and line.lane is not None and line.entry.put == owner.held.append:
             return self._of.get(task)
         return None
 

@@ -8,7 +8,7 @@ be dropped stays where it is, and is handed to a line without handlers.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +19,7 @@ import trio
 from ..graphs.flow import COALESCE, DROP_NEWEST, DROP_OLDEST, ERROR, can_lag, lag_problem
 from ..graphs.routes import edge_key
 from ..messages import AudioFrame, Data, VideoFrame
-from .lines import NOTHING_DROPPED, Line
+from .lines import NOTHING_DROPPED, Diverted, Line
 
 if TYPE_CHECKING:
     from ..graphs import Edge, FlowPolicy
@@ -122,7 +122,7 @@ class Passage:
             "dropped", line.owner, None, serial=False, inline=True, cap=0, hard=0
         )
         dead.table = dict.fromkeys((Data, AudioFrame, VideoFrame), _nothing)
-        dead.put = self._bury
+        dead.entry = Diverted(self._bury)
         self._sweep_at = _SWEEP_AFTER
         line.table = self.table(line.table)
 
@@ -161,12 +161,6 @@ class Passage:
         if gate is not None:
             gate.leave(msg)
             gate.count_drop(cause)
-
-    def lost_on_the_way(self, queued: Iterable[Msg], cause: str) -> None:
-        """Likewise of what is in no queue any more, being on its way to a worker."""
-        there = set(queued)
-        for msg in [msg for msg in self.through if msg not in there]:
-            self.lost(msg, cause)
 
     def kill(self, msg: Any, cause: str) -> None:
         """Drop a message that waits."""
@@ -250,7 +244,7 @@ class Gate(Line):
         self.policy: FlowPolicy | None = None
         self._key: str | None = None
         self.line = passage.line
-        self.put = self._put
+        self.entry = self
         self.queued: dict[Msg, _Entry] = {}
         self._latest: dict[Any, Msg] = {}
         # What the edge has come to with a receiver of the same name that was there before.
@@ -332,7 +326,8 @@ class Gate(Line):
                 return
             yield msg
 
-    def _put(self, msg: Any) -> None:
+    def put(self, msg: Any) -> None:
+        """Send a message on, to the line of the receiver."""
         passage, line = self._passage, self.line
         key = None
         if self._on_full == COALESCE:
@@ -347,7 +342,7 @@ class Gate(Line):
         now = inf if self.max_age == inf else trio.current_time()
         self.queued[msg] = (now, line.popped + count, key)
         passage.through[msg] = self
-        line.put(msg)
+        line.entry.put(msg)
         if self.hard == inf and self.count > self.capacity:
             self._drop_old()
             while self.count > self.capacity:

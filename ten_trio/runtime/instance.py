@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextvars import copy_context
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -29,9 +29,9 @@ from ..messages import (
 )
 from .budgets import clocked_table
 from .calls import Call
-from .current import Background
-from .endpoint import CANCELLED, Endpoint
-from .lines import Line, Starter
+from .current import Background, Hand, with_hand
+from .endpoint import Endpoint
+from .lines import Diverted, Line, Starter
 from .paths import InPath, OutPath, State, Unasked
 from .settings import Settings
 from .supervision import blame, split
@@ -66,10 +66,12 @@ class Instance(Endpoint):
         "answered_with_error",
         "background",
         "cmd_line",
+        "context",
         "data_line",
         "env",
         "extension",
         "group",
+        "hand",
         "held",
         "life",
         "result_line",
@@ -125,8 +127,8 @@ class Instance(Endpoint):
             hard=limits.pending_cmds,
         )
         self.result_line.open(group.shared)
-        lines = (self.data_line, self.cmd_line, self.result_line)
-        self.data_line.companions = self.cmd_line.companions = lines
+        self.data_line.companions = (self.cmd_line, self.result_line)
+        self.cmd_line.companions = (self.data_line, self.result_line)
         self.equip(extension, settings)
         self.hold()
 
@@ -146,9 +148,13 @@ class Instance(Endpoint):
 
     def use_context(self) -> None:
         """Handlers start in copies of the context that is current now."""
-        context = copy_context()
-        for line in (self.data_line, self.cmd_line, self.result_line):
-            line.context = context
+        self.hand = Hand()
+        self.context = with_hand(copy_context(), self.hand)
+
+    def part_with_hand(self) -> None:
+        """A handler waits, and keeps the hand that it has: the next ones get another."""
+        self.hand = Hand()
+        self.context = with_hand(self.context, self.hand)
 
     def use_schemas(self, schemas: ApiSchemas | None) -> None:
         """Check messages against `schemas`; without any, handlers are called directly."""
@@ -184,8 +190,7 @@ class Instance(Endpoint):
         """Keep what comes, except results, until `flow`; also what is queued already."""
         self.held = [*self.held, *self._take_queued()]
         for line in (self.data_line, self.cmd_line):
-            line.put = self.held.append
-            line.late = partial(self.held.insert, 0)
+            line.entry = Diverted(self.held.append)
             line.lane = line.lane or self.group.shared
         # The stages until `flow` hold the data up, as a handler that waits does.
         self.background._line = self.data_line if self.data_line.serial else None
@@ -196,18 +201,16 @@ class Instance(Endpoint):
         for line in (self.data_line, self.cmd_line):
             assert line.lane is not None
             line.open(line.lane)
-            line.late = None
         held, self.held = self.held, _NONE_HELD
         for msg in held:
-            msg._line.put(msg)
+            msg._line.entry.put(msg)
 
     def refuse(self) -> None:
         """From `on_deinit` on: commands are answered with ERROR, data is dropped, results pass."""
         self.background._line = None
         held = [*self.held, *self._take_queued()]
         self.held = _NONE_HELD
-        self.data_line.put = self.cmd_line.put = self._refuse
-        self.data_line.late = self.cmd_line.late = self._refuse
+        self.data_line.entry = self.cmd_line.entry = Diverted(self._refuse)
         for msg in held:
             self._refuse(msg)
         self.data_line.release()
@@ -216,6 +219,8 @@ class Instance(Endpoint):
 
     def _take_queued(self) -> list[Msg]:
         lines = (self.data_line, self.cmd_line)
+        if not any(line.count for line in lines):
+            return []
         lanes = dict.fromkeys(line.lane for line in lines if line.lane is not None)
         return [msg for lane in lanes for msg in lane.take(*lines)]
 
@@ -258,7 +263,7 @@ class Instance(Endpoint):
                 self._lost(oldest, "overflow")
                 break
         for msg in queued:
-            line.lane.send_nowait(msg)
+            line.lane.put(msg)
         return True
 
     # Receiving --------------------------------------------------------------------------------
@@ -279,14 +284,14 @@ class Instance(Endpoint):
         in_path.mark = data_line.popped + data_line.count
         cmd._line = line
         line.count += 1
-        line.put(cmd)
+        line.entry.put(cmd)
 
     def take_timeout(self, timeout: Timeout, path: Any) -> None:
         """File a timer's command, which wants no answer."""
         timeout._path = path
         timeout._line = line = self.cmd_line
         line.count += 1
-        line.put(timeout)
+        line.entry.put(timeout)
 
     def take_result(self, result: CmdResult) -> None:
         """File a result of a command that was sent from here.
@@ -310,7 +315,7 @@ class Instance(Endpoint):
             return
         result._line = line
         line.count += 1
-        line.put(result)
+        line.entry.put(result)
 
     def _start_cmd(self, env: TenEnv, cmd: Cmd) -> Coroutine[Any, Any, None] | None:
         path = cmd._path
@@ -387,20 +392,13 @@ class Instance(Endpoint):
             most = max(0, path.mark + path.behind - line.popped)
         assert line.lane is not None
         queued = line.lane.take_all()
-        # The first may be on its way to its worker, and in no queue any more.
-        handed = min(most, line.count - sum(msg._line is line for msg in (*queued, *self.held)))
-        if handed:
-            line.late = self._discard
-            if line.passage is not None:
-                line.passage.lost_on_the_way((*queued, *self.held), "discarded")
-        most -= handed
         dropped = 0
         for msg in queued:
             if msg._line is line and dropped < most:
                 dropped += 1
                 self._lost(msg, "discarded")
             else:
-                line.lane.send_nowait(msg)
+                line.lane.put(msg)
         for msg in [msg for msg in self.held if msg._line is line][: most - dropped]:
             self.held.remove(msg)
             dropped += 1
@@ -409,15 +407,9 @@ class Instance(Endpoint):
         line.popped += dropped
         if line.waiters is not None and line.count <= line.low:
             line.release()
-        dropped += handed
         if dropped:
             line.drop("discarded", dropped)
         return dropped
-
-    def _discard(self, msg: Msg) -> None:
-        msg._line.late = None
-        msg._line.count -= 1
-        msg._line.popped += 1
 
     # Sending ----------------------------------------------------------------------------------
 
@@ -468,12 +460,6 @@ class Instance(Endpoint):
         # It may have been cancelled elsewhere, and the step has yet to come.
         return turn.is_cancelled and turn in self.engine.turns.over
 
-    def came_late(self, msg: Msg) -> None:
-        """`msg` is of a turn that was cancelled in the meantime; a command was answered then."""
-        if not isinstance(msg, Cmd | CmdResult):
-            self.data_line.drop(CANCELLED)
-            self._lost(msg, CANCELLED)
-
     def handler_leaked(self, msg: Msg) -> None:
         """A handler left a nursery of its own open."""
         failure = HandlerLeak(
@@ -496,7 +482,7 @@ class Instance(Endpoint):
         self.closed = True
         self.answered_with_error += self.answer_all(detail)
         self.end_calls(f"The extension {self.name} has been closed.")
-        self.result_line.put = self._ignore
+        self.result_line.entry = Diverted(self._ignore)
         self.cancel_handlers("the extension is closed")
 
 

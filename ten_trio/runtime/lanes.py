@@ -1,7 +1,7 @@
 """Lanes: how the messages of many receivers are handled in order without a task switch each.
 
 A lane is one FIFO (a Trio memory channel) and the worker (a task) that drains it.  The worker starts
-each handler itself, `coro.send(None)`; a handler that doesn't wait costs no more than a call.  When a
+each handler itself, as `coro.send(None)` would; a handler that doesn't wait costs no more than a call.  When a
 handler really waits, the worker stays with it, and
 
 * for a serial line (data and frames) becomes the drain of that line's own lane, to which the line's
@@ -13,7 +13,7 @@ An own lane that is empty, and whose last handlers haven't waited, is given up a
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextvars import Context, copy_context
 from math import inf
 from time import perf_counter
@@ -22,38 +22,63 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ..messages import Msg
-from .current import current
+from .current import NOTHING, watch_spawning
 from .flag import Flag
 
 if TYPE_CHECKING:
     from .limits import Limits
     from .lines import Line
 
-_NONE: dict[Line, int] = {}
-"""Nothing is on its way; shared, and never added to."""
-# How often a worker lets others run for the sake of one message that is on its way to one of them.
-_TRIES = 8
-
 
 class Lane:
-    """A FIFO. `owner` is the line it belongs to, or None for the lane a group shares."""
+    """A FIFO. `owner` is the line it belongs to, or None for the lane a group shares.
+
+    A message is in it until its worker takes it: one that waits is woken, not handed a message that
+    would be in no queue then.
+    """
 
     __slots__ = (
+        "_append",
         "_receive_channel",
         "_send_channel",
+        "_sleeper",
         "owner",
-        "receive",
+        "put",
         "receive_nowait",
-        "send_nowait",
     )
 
     def __init__(self, owner: Line | None = None) -> None:
         # Unbounded as a channel: the bounds differ by kind and are counted by the lines.
         self._send_channel, self._receive_channel = trio.open_memory_channel[Msg](inf)
-        self.send_nowait = self._send_channel.send_nowait
-        self.receive = self._receive_channel.receive
+        self._append: Callable[[Msg], None] = self._send_channel.send_nowait
+        self._sleeper: trio.lowlevel.Task | None = None
+        # Another one while its worker waits: whoever puts something in needn't look whether it does.
+        self.put: Callable[[Msg], None] = self._append
         self.receive_nowait = self._receive_channel.receive_nowait
         self.owner = owner
+
+    # Ctrl-C must come before or after, or a task would be woken that doesn't wait, or one would wait
+    # that nobody wakes.
+
+    @trio.lowlevel.enable_ki_protection
+    async def arrival(self) -> None:
+        """Wait until something may be in it, or it is closed. Only for its worker."""
+        self._sleeper = trio.lowlevel.current_task()
+        self.put = self._put_and_wake
+        await trio.lowlevel.wait_task_rescheduled(self._abort)
+
+    @trio.lowlevel.enable_ki_protection
+    def _put_and_wake(self, msg: Msg) -> None:
+        self._append(msg)
+        self.put = self._append
+        sleeper, self._sleeper = self._sleeper, None
+        assert sleeper is not None
+        trio.lowlevel.reschedule(sleeper)
+
+    def _abort(self, _: object) -> trio.lowlevel.Abort:
+        self._sleeper = None
+        self.put = self._append
+        return trio.lowlevel.Abort.SUCCEEDED
 
     def take_all(self) -> list[Msg]:
         """Empty the lane; what was in it, in order."""
@@ -71,12 +96,17 @@ class Lane:
             if msg._line in lines:
                 taken.append(msg)
             else:
-                self.send_nowait(msg)
+                self.put(msg)
         return taken
 
+    @trio.lowlevel.enable_ki_protection
     def close(self) -> None:
         """Its worker finishes what is left, then ends."""
         self._send_channel.close()
+        if self._sleeper is not None:
+            self.put = self._append
+            sleeper, self._sleeper = self._sleeper, None
+            trio.lowlevel.reschedule(sleeper)
 
 
 class Group:
@@ -96,6 +126,7 @@ class Group:
         self.gone = Flag()
         # Trio's clock, without the detour through the current run.
         self.now = trio.lowlevel.current_clock().current_time
+        watch_spawning()
         # What workers start in: nothing of whoever happened to be running then.
         self._context = copy_context()
         self._spawn(self.shared)
@@ -126,11 +157,11 @@ class Group:
         self.own[line] = own
         assert line.lane is not None
         lane = line.lane
-        along = [
-            each for each in line.companions if each is line or (not waits and each.lane is lane)
-        ]
+        along = [line]
+        if not waits:
+            along += [each for each in line.companions if each.lane is lane]
         for msg in lane.take(*along):
-            own.send_nowait(msg)
+            own.put(msg)
         for each in along:
             _move(each, own)
             if each is not line and self.own.get(each) is lane:
@@ -141,48 +172,39 @@ class Group:
     def demote(self, line: Line) -> None:
         """Send the messages of `line` to the shared lane again. Its own lane must be empty."""
         own = self.own.pop(line)
-        for each in line.companions:
+        for each in (line, *line.companions):
             if each.lane is own:
                 _move(each, self.shared)
         own.close()
 
-    def gather(self, line: Line) -> dict[Line, int]:
+    def gather(self, line: Line) -> None:
         """No handler holds `line` up any more: what else its receiver is sent comes in one order
-        with it again, in its own lane, those first that were waiting already.
-
-        Nothing may be taken from that lane before what is on its way to other workers, and in no
-        queue any more, has started: `line.popped` has to be what is returned, for each of these.
-        """
+        with it again, in its own lane, those first that were waiting already."""
         own = self.own.get(line)
         if own is None or self.closed:
-            return _NONE
+            return
         for each in line.companions:
             if each.lane is not own and (each.count or each.serial):
-                return self._gather_queued(line, own)
+                self._gather_queued(line, own)
+                return
         # Nothing is queued elsewhere: after nearly every handler that has waited.
         for each in line.companions:
-            _move(each, own)
-        return _NONE
+            if each.entry is each.lane:
+                each.entry = own
+            each.lane = own
 
-    def _gather_queued(self, line: Line, own: Lane) -> dict[Line, int]:
+    def _gather_queued(self, line: Line, own: Lane) -> None:
         away = [each for each in line.companions if each.lane is not own and not each.waiting]
-        underway: dict[Line, int] = {}
         if any(each.count for each in away):
             lanes = dict.fromkeys(each.lane for each in away if each.lane is not None)
             waiting = [msg for lane in lanes for msg in lane.take(*away)]
-            for each in away:
-                number = each.count - sum(msg._line is each for msg in waiting)
-                # What is held comes when it is let go.
-                if number and each.late is None:
-                    underway[each] = each.popped + number
             for msg in (*waiting, *own.take_all()):
-                own.send_nowait(msg)
+                own.put(msg)
         for each in away:
             _move(each, own)
             if each in self.own:
                 # Its worker finds no more there, and rests.
                 self.own.pop(each).close()
-        return underway
 
     def scatter(self, line: Line) -> None:
         """A handler holds `line` up: what else its receiver is sent must not wait behind it."""
@@ -191,13 +213,15 @@ class Group:
             return
         queued = 0
         for each in line.companions:
-            if each.lane is own and each is not line:
+            if each.lane is own:
                 queued += each.count
-                _move(each, self.shared)
+                if each.entry is own:
+                    each.entry = self.shared
+                each.lane = self.shared
         if queued:
             # All at once: among themselves they keep their order.
-            for msg in own.take(*(each for each in line.companions if each is not line)):
-                self.shared.send_nowait(msg)
+            for msg in own.take(*line.companions):
+                self.shared.put(msg)
 
     def close(self) -> None:
         """The workers finish what is in their lanes, then end."""
@@ -224,11 +248,9 @@ class Group:
 
 def _move(line: Line, lane: Lane) -> None:
     """Let the messages of `line` go to `lane` from now on, unless it is held or closed."""
-    was = line.lane
-    assert was is not None
+    if line.entry is line.lane:
+        line.entry = lane
     line.lane = lane
-    if line.put is was.send_nowait:
-        line.put = lane.send_nowait
 
 
 class Worker:
@@ -275,6 +297,7 @@ class Worker:
             if group.closed and not group.workers:
                 group.gone.set()
 
+    @trio.lowlevel.enable_ki_protection
     async def _rest(self) -> bool:
         """Wait for the next lane; False if there is none to come."""
         group = self.group
@@ -314,23 +337,12 @@ class Worker:
                     self.lane = None
                     self.group.demote(own)
                     return
-                try:
-                    msg = await lane.receive()
-                except trio.EndOfChannel:
-                    self.lane = None
-                    return
+                await lane.arrival()
                 left = limits.slice
                 until = perf_counter() + limits.slice_seconds
-                if msg._line.late is not None:
-                    msg._line.late(msg)
-                    continue
-                if msg._turn is not None and msg._turn.is_cancelled:
-                    # It was in no queue when that happened.
-                    msg._line.count -= 1
-                    msg._line.popped += 1
-                    msg._line.owner.came_late(msg)
-                    continue
+                continue
             line: Line = msg._line
+            owner = line.owner
             line.count -= 1
             line.popped += 1
             if line.waiters is not None and line.count <= line.low:
@@ -344,16 +356,22 @@ class Worker:
                 coro = line.table[msg.__class__](line.target, line.env, msg)
                 if coro is None:
                     continue
-                context = line.context.copy()
-                trap = context.run(_start, coro, msg)
+                owner.hand.msg = msg
+                context = owner.context.copy()
+                # As `coro.send(None)`, but without a StopIteration, which would cost more than a call.
+                trap = context.run(next, coro.__await__(), None)
             except BaseException as error:
-                rising = line.owner.handler_failed(msg, error)
+                owner.hand.msg = NOTHING
+                rising = owner.handler_failed(msg, error)
                 if rising is error:
                     raise
                 if rising is not None:
                     raise rising from None
                 trap = None
             if trap is None:
+                owner.hand.msg = NOTHING
+                # A message that has been handled has no line: tasks that outlive its handler hold up nothing.
+                msg._line = None
                 if open_nurseries:
                     await self._close_leaks(line, msg)
                 if own is not None:
@@ -383,14 +401,17 @@ class Worker:
         """Start a handler in a task that drains nothing else (`inline=False`)."""
         if lane.owner is not line or self.group.own.get(line) is not lane:
             self._leave(lane, line, waits=False)
-        context = line.context.copy()
+        owner = line.owner
         try:
             coro = line.table[msg.__class__](line.target, line.env, msg)
             if coro is None:
                 return
-            trap = context.run(_start, coro, msg)
+            owner.hand.msg = msg
+            context = owner.context.copy()
+            trap = context.run(next, coro.__await__(), None)
         except BaseException as error:
-            rising = line.owner.handler_failed(msg, error)
+            owner.hand.msg = NOTHING
+            rising = owner.handler_failed(msg, error)
             if rising is error:
                 raise
             if rising is not None:
@@ -399,8 +420,10 @@ class Worker:
         if trap is not None:
             await self._finish(line, msg, coro, trap, context)
             return
-        if line.serial and (underway := self.group.gather(line)):
-            await _all_started(underway)
+        owner.hand.msg = NOTHING
+        msg._line = None
+        if line.serial:
+            self.group.gather(line)
         if self.task._child_nurseries:
             await self._close_leaks(line, msg)
         await trio.lowlevel.checkpoint()
@@ -431,6 +454,7 @@ class Worker:
     ) -> None:
         """Stay with a handler that waits until it has finished."""
         line.quiet = 0
+        line.owner.part_with_hand()
         line.owner.workers[self] = msg
         self.since = self.group.now()
         if msg._turn is not None and line.owner.is_over(msg._turn):
@@ -458,35 +482,11 @@ class Worker:
             if self.is_cancelled:
                 line.owner.handler_cancelled()
             line.waiting = False
-            underway = self.group.gather(line) if line.serial else _NONE
-            if underway:
-                # Also if Cancelled rises: the worker goes on with this lane.
-                await _all_started(underway)
+            if line.serial:
+                self.group.gather(line)
         if self.is_cancelled:
             # That was meant for this handler: none of the next may be hit by it.
             await trio.lowlevel.checkpoint_if_cancelled()
-
-
-async def _all_started(underway: dict[Line, int]) -> None:
-    """Until other workers have taken what was on its way to them, which they do at their next step."""
-    for _ in range(_TRIES):
-        # Unless their receiver has been held or closed in the meantime.
-        if all(line.popped >= number or line.late for line, number in underway.items()):
-            return
-        await trio.lowlevel.cancel_shielded_checkpoint()
-
-
-def _start(coro: Coroutine[Any, Any, object], msg: Msg) -> object:
-    """Run a handler up to its first trap, which is returned; None if it finished without one.
-
-    A message that has been handled has no line: tasks that outlive its handler hold up nothing.
-    """
-    current.set(msg)
-    # As `coro.send(None)`, but without a StopIteration, which would cost more than a call.
-    trap: object = next(coro.__await__(), None)
-    if trap is None:
-        msg._line = None
-    return trap
 
 
 class _Started:

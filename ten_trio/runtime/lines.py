@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 
 from ..messages import Loc, Msg
 
 if TYPE_CHECKING:
+    from .current import Hand
     from .flow import Passage
     from .lanes import Lane, Worker
 
@@ -29,6 +30,13 @@ class Owner(Protocol):
     name: str
     loc: Loc
     workers: dict[Worker, Msg]
+    context: Context
+    """Handlers run in copies of it."""
+    hand: Hand
+    """The current one in there."""
+
+    def part_with_hand(self) -> None:
+        """A handler waits, and keeps the hand that it has."""
 
     def handler_failed(self, msg: Msg, error: BaseException) -> BaseException | None:
         """Deal with what left the handler of `msg`; return what has to go on rising, if any."""
@@ -39,12 +47,35 @@ class Owner(Protocol):
     def is_over(self, turn: Any) -> bool:
         """Whether the step that cancels this turn has been taken here."""
 
-    def came_late(self, msg: Msg) -> None:
-        """`msg` is of a turn that was cancelled in the meantime: it isn't handled."""
-
     def handler_leaked(self, msg: Msg) -> None:
         """The handler of `msg` returned inside a nursery that it had opened."""
 
+
+class Entry(Protocol):
+    """Whatever takes messages: `entry.put(msg)`, which never waits.
+
+    Ask for `put` each time: it is another one while the worker of a lane sleeps.
+    """
+
+    @property
+    def put(self) -> Callable[[Any], object]:
+        """Take a message."""
+
+
+class Diverted:
+    """Takes messages while a line isn't open."""
+
+    __slots__ = ("put",)
+
+    def __init__(self, put: Callable[[Any], object]) -> None:
+        self.put = put
+
+
+def _refuse(msg: object) -> None:
+    raise RuntimeError(f"{msg!r} came to a line that has never been open")
+
+
+_NOT_OPEN: Final = Diverted(_refuse)
 
 NOTHING_DROPPED: Mapping[str, int] = {}
 
@@ -55,21 +86,19 @@ class Line:
     __slots__ = (
         "cap",
         "companions",
-        "context",
         "count",
         "dropped",
+        "entry",
         "env",
         "hard",
         "inline",
         "lane",
-        "late",
         "low",
         "name",
         "overshoots",
         "owner",
         "passage",
         "popped",
-        "put",
         "quiet",
         "result_waits",
         "room_waits",
@@ -110,31 +139,24 @@ class Line:
         self.overshoots = 0
         self.dropped: Mapping[str, int] = NOTHING_DROPPED
         self.lane: Lane | None = None
-        # The receiver's lines, this one too: in one lane unless a handler waits.
-        self.companions: tuple[Line, ...] = (self,)
+        # The other lines of the receiver: in the same lane unless a handler waits.
+        self.companions: tuple[Line, ...] = ()
         # Whether a handler holds this (serial) line up now.
         self.waiting = False
-        self.context = Context()
         # What to do with a message, by its class. Plain functions, so that the table can be shared.
         self.table: dict[type[Msg], Starter] = {}
         self.target: object = None
-        self.put: Callable[[Any], object] = self._nowhere
-        # For a message that a lane had handed to its waiting worker, which hasn't run since, when
-        # the line was held or closed: it is in no queue any more, and not handled yet.
-        self.late: Callable[[Any], object] | None = None
+        # Takes what is sent here: its lane, unless it is held or closed.
+        self.entry: Entry = _NOT_OPEN
         # Who waits for room here, and since when.
         self.waiters: dict[trio.lowlevel.Task, float] | None = None
         # What the handler that holds this (serial) line up is waiting for.
         self.room_waits: dict[Line, int] = {}
         self.result_waits = 0
 
-    def _nowhere(self, msg: Msg) -> None:
-        raise RuntimeError(f"line {self.name} of {self.owner.name} is not open")
-
     def open(self, lane: Lane) -> None:
         """From now on messages go to `lane`."""
-        self.lane = lane
-        self.put = lane.send_nowait
+        self.entry = self.lane = lane
 
     # Room -----------------------------------------------------------------------------------
 
@@ -166,6 +188,8 @@ class Line:
         """The line whose handlers make room here."""
         return self
 
+    # Ctrl-C must not come between: a task would be woken that doesn't wait.
+    @trio.lowlevel.enable_ki_protection
     async def wait_for_room(self, sender: Line | None) -> None:
         """Wait until this line has drained to half its capacity.
 

@@ -178,8 +178,7 @@ class Looks:
         and how long the first of it has waited at least."""
         found: dict[_Key, tuple[int, float]] = {}
         for line, waiting in _waiting(self._core).items():
-            # Some may be on their way to a worker, and in no queue any more.
-            number = line.popped + line.count - len(waiting)
+            number = line.popped
             for msg in waiting:
                 number += 1
                 key = (msg._src.extension_name or "", line.owner.name, msg.kind, msg.name)
@@ -234,7 +233,7 @@ def _waiting(core: EngineCore) -> dict[Line, list[Msg]]:
             # The channel shows nobody what is in it: out, and in again, in one step.
             queued = lane.take_all()
             for msg in queued:
-                lane.send_nowait(msg)
+                lane.put(msg)
             for msg in queued:
                 if msg._line in found:
                     found[msg._line].append(msg)

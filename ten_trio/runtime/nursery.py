@@ -58,7 +58,7 @@ class ExtensionNursery:
         if self._closed:
             raise EnvClosed(f"{self._instance.name}: env.nursery is closed")
         context = copy_context()
-        context.run(current.set, Background(current.get()))
+        context.run(current.set, Background(current.get().msg))
 
         def begin(nursery: trio.Nursery) -> None:
             nursery.start_soon(partial(async_fn, *args), name=name or async_fn)
@@ -76,7 +76,7 @@ class ExtensionNursery:
         if self._closed or self._nursery is None:
             raise EnvClosed(f"{self._instance.name}: env.nursery is closed")
         # The task inherits the context of this one.
-        token = current.set(Background(current.get()))
+        token = current.set(Background(current.get().msg))
         try:
             return await self._nursery.start(async_fn, *args, name=name)
         finally:

@@ -40,6 +40,11 @@ class Outlet:
         """Itself."""
         return self
 
+    @property
+    def entry(self) -> Any:
+        """Itself."""
+        return self
+
     def put(self, msg: Msg) -> None:
         """Deal with `msg`, and count it if it had to be dropped."""
         self.count = 0

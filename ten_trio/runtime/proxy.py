@@ -153,7 +153,7 @@ class TenEnvProxy:
                 await self._env.send_data(msg)
                 return
             cmd: Any = msg
-            self._instance.start(cmd, _FutureSink(future), current.get())
+            self._instance.start(cmd, _FutureSink(future), current.get().msg)
             # However fast others send, the rest of the loop has its turn.
             await trio.lowlevel.checkpoint()
         except EnvClosed as error:

@@ -268,7 +268,7 @@ class Turns:
     @contextmanager
     def scope(self, turn: Turn | Inherit | None, shield: bool) -> Generator[trio.CancelScope]:
         """See `TenEnv.turn_scope`."""
-        now = current.get()
+        now = current.get().msg
         belongs = turn_of(now) if isinstance(turn, Inherit) else turn
         if shield:
             # What must finish must be heard, too: what is sent belongs to no turn.
@@ -350,7 +350,7 @@ class _Cancelling:
         dropped = 0
         for group in engine.all_groups():
             for lane in (group.shared, *group.own.values()):
-                dropped += _drop(turn, lane.take_all(), lane.send_nowait)
+                dropped += _drop(turn, lane.take_all(), lane.put)
         for instance in engine.instances.values():
             if instance.held:
                 kept: list[Msg] = []
@@ -392,7 +392,7 @@ def _held_by(engine: EngineCore) -> Iterator[Msg]:
         for lane in (group.shared, *group.own.values()):
             queued = lane.take_all()
             for msg in queued:
-                lane.send_nowait(msg)
+                lane.put(msg)
             yield from queued
 
 
@@ -453,8 +453,7 @@ def _drop(turn: Turn, queued: list[Msg], keep: Callable[[Any], object]) -> int:
 def _renumber(line: Line, queued: list[Msg], turn: Turn) -> None:
     """Let no command take what is dropped behind it for something that was sent before it."""
     owner: Any = line.owner
-    # The first of them may be on its way to a worker.
-    first = line.popped + line.count - len(queued) + 1
+    first = line.popped + 1
     ordinals = [first + index for index, msg in enumerate(queued) if msg._turn is turn]
     for path in owner.in_paths.values():
         path.behind += sum(ordinal > path.mark + path.behind for ordinal in ordinals)

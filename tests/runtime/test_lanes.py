@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from contextvars import ContextVar, copy_context
 from itertools import pairwise
 from typing import Any
@@ -12,7 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import ten_trio as ten
 from ten_trio.runtime.current import NOTHING
-from ten_trio.runtime.lanes import Group
+from ten_trio.runtime.lanes import Group, Lane
 from tests.runtime.acting import acting, answer, opened
 
 flavour: ContextVar[str] = ContextVar("flavour", default="none")
@@ -428,3 +429,41 @@ async def test_sends_of_a_handler_do_not_yield_and_those_of_a_background_task_do
 def test_the_hard_bound_is_not_below_the_soft_one() -> None:
     with pytest.raises(ValueError, match=r"hard_queue \(3\) is below limits.queue \(4\)"):
         ten.Limits(queue=4, hard_queue=3)
+
+
+@pytest.mark.parametrize("moment", ["wait_task_rescheduled", "reschedule"])
+def test_ctrl_c_leaves_no_lane_without_its_worker(
+    monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """It comes before or after a worker is put to sleep or woken, not in the middle."""
+    interrupted: list[object] = []
+    original = getattr(trio.lowlevel, moment)
+
+    def interrupt(arg: Any) -> Any:
+        # The worker of the lane, about to wait or to be woken.
+        if not interrupted and lane and (arg is worker.task or arg == lane[0]._abort):
+            interrupted.append(arg)
+            signal.raise_signal(signal.SIGINT)
+        return original(arg)
+
+    async def main() -> None:
+        nonlocal worker
+        async with opened(one()) as engine:
+            await wait_all_tasks_blocked()
+            lane.append(group_of(engine).shared)
+            (worker,) = group_of(engine).workers
+            engine.post_cmd(ten.Cmd("x", dest="r"))
+            await trio.sleep_forever()
+
+    lane: list[Lane] = []
+    worker: Any = None
+    clock = MockClock(autojump_threshold=0)
+    monkeypatch.setattr(trio.lowlevel, moment, interrupt)
+    with pytest.raises(BaseException) as caught:  # noqa: PT011 - a group, perhaps
+        trio.run(main, clock=clock)
+    error = caught.value
+    while isinstance(error, BaseExceptionGroup):
+        (error,) = error.exceptions
+    assert isinstance(error, KeyboardInterrupt)
+    assert interrupted
+    assert clock.current_time() < 1  # the grace of the close wasn't needed

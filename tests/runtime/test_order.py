@@ -387,6 +387,36 @@ async def test_a_cancelled_handler_leaves_the_order_behind_it(serial: bool) -> N
         assert log == (["first", ends[0], "second", ends[1]] if serial else ["first", "second"])
 
 
+async def test_after_a_cancelled_handler_data_and_commands_come_in_one_order_again() -> None:
+    log: list[str] = []
+
+    async def on_data(env: ten.TenEnv, data: ten.Data) -> None:
+        if data.name == "wait":
+            await trio.sleep_forever()
+        log.append(data.name)
+
+    async def on_cmd(env: ten.TenEnv, cmd: ten.Cmd) -> None:
+        log.append(cmd.name)
+        await env.return_result(cmd.ok())
+
+    graph = ten.Graph()
+    graph.node("r", acting(on_data=on_data, on_cmd=on_cmd))
+    sent = [f"{n}" for n in range(40)]
+    async with opened(graph) as engine:
+        turn = engine.new_turn()
+        await engine.send_data(ten.Data("wait", dest="r"), turn=turn)
+        await wait_all_tasks_blocked()
+        await engine.cancel_turn(turn)
+        await wait_all_tasks_blocked()
+        for name in sent:
+            if int(name) % 3:
+                engine.post_cmd(ten.Cmd(name, dest="r"))
+            else:
+                await engine.send_data(ten.Data(name, dest="r"))
+        await wait_all_tasks_blocked()
+    assert log == sent
+
+
 async def test_a_command_that_is_answered_at_once_lets_others_run_all_the_same() -> None:
     rounds: list[int] = []
     answered: list[ten.CmdResult] = []
