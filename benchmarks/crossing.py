@@ -61,6 +61,23 @@ async def _batches(run: Run) -> float:
     return seconds / seen
 
 
+async def _list(run: Run) -> float:
+    """The same for a host that hands a batch over in one call."""
+    there = ten.Graph()
+    there.node("counts", Counts)
+    batches = 2 if run.quick else 8
+    seconds = 0.0
+    async with run.app.open_graph(there, own_loop=True) as far:
+        for _ in repeat(None, batches):
+            batch = [ten.Data("x", {"n": n}, dest="counts") for n in range(BATCH)]
+            began = thread_time()
+            taken = await far.send_all(batch)
+            seconds += thread_time() - began
+            if taken != BATCH:
+                raise AssertionError(f"{taken} of {BATCH} messages were taken")
+    return seconds / (BATCH * batches)
+
+
 async def _hop(run: Run) -> float:
     """H, in CPU time too."""
     return await channel_hop(replace(run, clock=thread_time))
@@ -68,4 +85,5 @@ async def _hop(run: Run) -> float:
 
 CASES = [
     Case("own-loop/batch", "message to another thread, its sender's share", _batches, base=_hop),
+    Case("own-loop/list", "the same, by a host that has a list of them", _list, base=_hop),
 ]

@@ -124,4 +124,25 @@ FAULTS = (
         "for dest in dests[:1]:",
         "links apps",
     ),
+    Fault(
+        "a loop goes to sleep without a last look at what is posted",
+        "runtime.loops:Loop._run",
+        "if not jobs:",
+        "if True:",
+        "crossing",
+    ),
+    Fault(
+        "who posts looks whether the loop is awake before the call is in the queue",
+        "runtime.loops:Loop.put",
+        "    self._jobs.append((fn, args))\n    if not self._awake:",
+        "    awake = self._awake\n    self._jobs.append((fn, args))\n    if not awake:",
+        "crossing",
+    ),
+    Fault(
+        "what nobody was promised is called after all in a loop that is over",
+        "runtime.loops:Loop._wake",
+        "self._jobs.clear()",
+        "pass",
+        "crossing",
+    ),
 )

@@ -460,11 +460,13 @@ class App:
 
     def forward_data(self, dest: Loc, msg: Msg, sender: EngineCore | CoreLink) -> str | None:
         """Data from one graph for another one; why it was dropped, if it was."""
-        core = self._graph_for(dest.graph_id or "")
+        graph_id = dest.graph_id or ""
+        core = self.engines.get(graph_id) or self._graph_for(graph_id)
         if core is None or core.closing:
             return "graph not found"
-        if msg._turn is not None:
-            msg._turn.places.setdefault(core, GraphPlace(core))
+        turn = msg._turn
+        if turn is not None and core not in turn.places:
+            turn.places[core] = GraphPlace(core)
         core.await_data(dest.extension_name, msg)
         return None
 

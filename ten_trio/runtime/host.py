@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ..errors import EngineClosed, TenError, WrongThread
+from ..errors import EngineClosed, MessageLocked, TenError, WrongThread
 from ..graphs import GRAPH_PROXY
 from ..messages import Cmd, Loc, Msg, StatusCode
 from .budgets import open_turn
@@ -363,6 +363,34 @@ class HostSender:
     ) -> bool:
         """`send_data` for an audio frame."""
         return await self.send_data(frame, turn=turn)
+    async def send_all(
+        self, messages: Iterable[Msg], *, turn: Turn | Inherit | None = INHERIT
+    ) -> int:
+        """Send data and frames, in this order, as `send_data` would each; how many of them it takes.
+
+        The cheapest way for many at once: other tasks run when it waits for room, and now and then,
+        not after each message.  Nothing is sent if `messages` raises, or a buffer in it is locked.
+        What else `send_data` raises ends it there, as being cancelled does: what came before has been
+        sent, what comes after has not.
+        """
+        self._check_thread()
+        return await self._send_all([fit_to_send(msg, turn) for msg in messages])
+
+    async def _send_all(self, batch: list[Msg]) -> int:
+        taken = len(batch)
+        for number, msg in enumerate(batch, 1):
+            if self._core.closing:
+                raise self._outside._closed_error(msg)
+            full = self._outside.post(msg, NOTHING)
+            if full is UNROUTED:
+                taken -= 1
+            elif full is not None:
+                await full.wait_for_room(None)  # type: ignore[attr-defined]
+            if number % self._core.limits.slice == 0:
+                await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+        return taken
+
 
     async def send_video_frame(
         self, frame: VideoFrame, *, turn: Turn | Inherit | None = INHERIT
@@ -410,3 +438,11 @@ class HostSender:
         self._check_thread()
         if self._core.closing:
             raise self._outside._closed_error(msg)
+
+
+def fit_to_send(msg: Msg, turn: Turn | Inherit | None) -> Msg:
+    """`msg`, in that turn. Raises `MessageLocked`."""
+    if msg._locks:
+        raise MessageLocked(f"{msg!r} has a locked buffer: unlock it before sending")
+    assign(msg, turn)
+    return msg

@@ -1,4 +1,10 @@
-"""Crossing from one Trio run to another: in order, in batches, without blocking anybody."""
+"""Crossing from one Trio run to another: in order, in batches, without blocking anybody.
+
+What crosses is a call, in one queue for all who post.  The loop is woken for the first of a batch
+and stays awake until it has found the queue empty, so it is the order of two steps on either side
+that lets no call be left behind: who posts adds to the queue, then looks whether the loop is awake;
+the loop says that it isn't, then looks at the queue once more.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +28,9 @@ class Loop:
     def __init__(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
         self._thread = get_ident()
-        self._lock = Lock()
         self._jobs: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
-        self._rung = False
-        self._over = False
+        self._awake = False
+        self._lock = Lock()  # for going to sleep and being woken; the queue needs none
         self.now: Callable[[], float] = trio.lowlevel.current_clock().current_time
         """Its clock, which may be asked from anywhere."""
         self.watchdog: Watchdog | None = None
@@ -51,25 +56,41 @@ class Loop:
             fn(*args)
             return True
         with self._lock:
-            if self._over:
-                return False
             self._jobs.append((fn, args))
-            if not self._rung:
-                try:
-                    self._token.run_sync_soon(self._run)
-                except trio.RunFinishedError:
-                    self._over = True
-                    self._jobs.clear()
-                    return False
-                self._rung = True
-        return True
+            return self._wake()
+
+    def put(self, fn: Callable[..., object], *args: Any) -> None:
+        """As `post` and in one order with it, but never at once, and it may be lost if that run ends.
+
+        For what is sent often: as long as the loop is awake, it takes no lock.
+        """
+        self._jobs.append((fn, args))
+        if not self._awake:
+            with self._lock:
+                self._wake()
+
+    def _wake(self) -> bool:
+        if not self._awake:
+            try:
+                self._token.run_sync_soon(self._run)
+            except trio.RunFinishedError:
+                # It had nothing to do when it went to sleep: none of these has been promised.
+                self._jobs.clear()
+            else:
+                self._awake = True
+        return self._awake
 
     def _run(self) -> None:
-        with self._lock:
-            self._rung = False
-        while self._jobs:
-            fn, args = self._jobs.popleft()
-            fn(*args)
+        jobs = self._jobs
+        while True:
+            while jobs:
+                fn, args = jobs.popleft()
+                fn(*args)
+            with self._lock:
+                self._awake = False
+                if not jobs:
+                    return
+                self._awake = True
 
 
 async def hear(there: Loop, look: Callable[[], T], patience: float) -> T | None:

@@ -130,7 +130,7 @@ class AppLink:
 
     def forward_data(self, dest: Loc, msg: Msg, sender: object) -> str | None:
         """Data for another graph; whether it arrives can't be known here."""
-        self._app.loop.post(self._app.forward_data, dest, msg, self._link)
+        self._app.loop.put(self._app.forward_data, dest, msg, self._link)
         return None
 
     def engine_closed(self, core: object) -> None:
@@ -323,6 +323,6 @@ class CoreLink(Held):
     def await_data(self, extension: str | None, msg: Msg) -> None:
         """Data or a frame from another graph; whether there is room can't be known here."""
         if self._ready:
-            self.loop.post(self.core.await_data, extension, msg)
+            self.loop.put(self.core.await_data, extension, msg)
         else:
             self.post(lambda: self.core.await_data(extension, msg))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import trio
 
-from ..errors import EnvClosed, TenError
+from ..errors import EnvClosed, MessageLocked, TenError
 from ..messages import Msg
 from .current import Background, current
 from .supervision import blame
@@ -65,7 +65,7 @@ class TenEnvProxy:
     def send_data(self, data: Msg) -> bool:
         """Send data or a frame. False, and not sent, if too much is waiting already.
 
-        Raises `EnvClosed`.
+        Raises `EnvClosed`, `MessageLocked`.
         """
         return self._put(data, None)
 
@@ -94,6 +94,8 @@ class TenEnvProxy:
         self._ring()
 
     def _put(self, msg: Msg, future: Future[CmdResult] | None) -> bool:
+        if msg._locks:
+            raise MessageLocked(f"{msg!r} has a locked buffer: unlock it before sending")
         with self._lock:
             if self._closed:
                 raise EnvClosed(f"{self._env.name}: this proxy is closed, {msg!r} can't be sent")

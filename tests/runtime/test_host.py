@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import trio
 
 import ten_trio as ten
+from ten_trio.runtime.loops import Loop
+from tests.runtime.acting import acting, graph_of
 
 
 class Talker(ten.Extension):
@@ -110,6 +114,113 @@ async def test_the_host_waits_for_room(autojump_clock: object) -> None:
         for _ in range(20):
             await engine.send_data(ten.Data("x", dest="slow"))
         assert trio.current_time() - start >= 10
+
+
+# Many at once --------------------------------------------------------------------------------------
+
+EITHER_LOOP = pytest.mark.parametrize("own_loop", [False, True], ids=["same loop", "own loop"])
+
+
+def gate(listener: Listener) -> ten.Graph:
+    graph = ten.Graph()
+    graph.node("listener", lambda: listener)
+    for kind in ("data", "audio_frame"):
+        graph.expose(f"{kind}_in", kind, "listener")
+    return graph
+
+
+@EITHER_LOOP
+async def test_many_go_in_with_one_call_in_their_order(own_loop: bool) -> None:
+    listener = Listener()
+    many = [
+        message(name, dest=dest)
+        for number in range(100)
+        for message, name, dest in (
+            (ten.Data, f"d{number}", "listener"),
+            (ten.AudioFrame, "audio_frame", None),
+            (ten.Data, "unknown", None),
+            (ten.VideoFrame, f"v{number}", "listener"),
+        )
+    ]
+    async with (
+        ten.open_app() as app,
+        app.open_graph(gate(listener), own_loop=own_loop) as engine,
+    ):
+        assert await engine.send_all(iter(many)) == 300
+        assert await engine.send_all([]) == 0
+    assert listener.got == [each.name for each in many if each.name != "unknown"]
+
+
+@EITHER_LOOP
+async def test_what_is_wrong_with_one_ends_it_there(own_loop: bool) -> None:
+    listener = Listener()
+    broken = ten.Data("broken", dest="listener")
+    broken.alloc_buf(1)
+    broken.lock_buf()
+
+    def fails() -> Iterator[ten.Data]:
+        yield ten.Data("never sent", dest="listener")
+        raise KeyError("no more")
+
+    async with (
+        ten.open_app() as app,
+        app.open_graph(gate(listener), own_loop=own_loop) as engine,
+    ):
+        with pytest.raises(ten.MessageLocked):
+            await engine.send_data(broken)
+        with pytest.raises(ten.MessageLocked):
+            await engine.send_all([ten.Data("never sent", dest="listener"), broken])
+        with pytest.raises(ten.SendRefused):
+            await engine.send_all([ten.Data("data"), ten.Cmd("data"), ten.Data("data")])  # type: ignore[list-item]
+        with pytest.raises(KeyError, match="no more"):
+            await engine.send_all(fails())
+    assert listener.got == ["data"]
+    with pytest.raises(ten.EngineClosed):
+        await engine.send_all([ten.Data("data")])
+
+
+@EITHER_LOOP
+async def test_many_belong_to_the_turn_that_is_named(own_loop: bool) -> None:
+    listener = Listener()
+    async with (
+        ten.open_app() as app,
+        app.open_graph(gate(listener), own_loop=own_loop) as engine,
+    ):
+        turn = engine.new_turn()
+        await engine.cancel_turn(turn)
+        assert await engine.send_all([ten.Data("data"), ten.Data("data")], turn=turn) == 0
+        assert await engine.send_all([ten.Data("data")], turn=None) == 1
+    assert listener.got == ["data"]
+
+
+@EITHER_LOOP
+async def test_many_wait_for_room_and_the_wait_can_be_cancelled(own_loop: bool) -> None:
+    home = Loop()
+    full = trio.Event()
+    ready: list[tuple[Loop, trio.Event]] = []
+    got: list[int] = []
+
+    async def hold(env: ten.TenEnv, data: ten.Data) -> None:
+        if not got:
+            go_on = trio.Event()
+            ready.append((Loop(), go_on))
+            home.post(full.set)
+            await go_on.wait()
+        got.append(data["n"])
+
+    many = [ten.Data("x", {"n": n}, dest="slow") for n in range(20)]
+    async with (
+        ten.open_app(limits=ten.Limits(queue=4)) as app,
+        app.open_graph(graph_of(slow=acting(on_data=hold)), own_loop=own_loop) as engine,
+    ):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(engine.send_all, many)
+            await full.wait()
+            nursery.cancel_scope.cancel()
+        loop, go_on = ready[0]
+        loop.post(go_on.set)
+    assert got == list(range(len(got)))
+    assert 0 < len(got) <= 5
 
 
 # Out -----------------------------------------------------------------------------------------------

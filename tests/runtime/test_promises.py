@@ -15,7 +15,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 import ten_trio as ten
 from ten_trio.graphs import AppProperty, PredefinedGraph
 from ten_trio.runtime.loops import Loop, ask
-from tests.runtime.acting import acting, answer, opened
+from tests.runtime.acting import acting, answer, graph_of, opened
 
 EITHER_LOOP = pytest.mark.parametrize("own_loop", [False, True], ids=["same loop", "own loop"])
 
@@ -377,6 +377,57 @@ async def test_a_command_for_a_graph_whose_loop_is_over_is_answered() -> None:
                     result = await engine.send_cmd(ten.Cmd("x", dest=dest))
                     statuses.append(result.status)
     assert statuses == [ten.StatusCode.ERROR]
+
+
+@pytest.mark.parametrize("loops", [(False, True), (True, False), (True, True)])
+async def test_data_and_commands_for_another_loop_keep_their_order(
+    loops: tuple[bool, bool],
+) -> None:
+    got: list[int] = []
+
+    async def note(env: ten.TenEnv, msg: Any) -> None:
+        got.append(msg["n"])
+        if isinstance(msg, ten.Cmd):
+            await env.return_result(msg.ok())
+
+    async def send(env: ten.TenEnv, cmd: ten.Cmd) -> None:
+        dest = ten.Loc("", cmd["graph"], "there")
+        calls = []
+        for number in range(300):
+            if number % 3:
+                assert await env.send_data(ten.Data("x", {"n": number}, dest=dest))
+            else:
+                calls.append(env.start_cmd(ten.Cmd("x", {"n": number}, dest=dest)))
+        for call in calls:
+            assert (await call.result()).ok
+        await env.return_result(cmd.ok())
+
+    async with (
+        ten.open_app() as app,
+        app.open_graph(graph_of(here=acting(on_cmd=send)), own_loop=loops[0]) as near,
+        app.open_graph(graph_of(there=acting(on_cmd=note, on_data=note)), own_loop=loops[1]) as far,
+    ):
+        go = ten.Cmd("go", {"graph": far.graph_id}, dest="here")
+        assert (await near.send_cmd(go)).ok
+    assert got == list(range(300))
+
+
+async def test_data_for_a_graph_in_another_loop_that_closes_is_dropped_and_counted() -> None:
+    async def send(env: ten.TenEnv, cmd: ten.Cmd) -> None:
+        dest = ten.Loc("", cmd["graph"], "there")
+        for _ in range(5):
+            assert await env.send_data(ten.Data("x", dest=dest))
+        await env.return_result(cmd.ok())
+
+    async with ten.open_app() as app, app.open_graph(graph_of(here=acting(on_cmd=send))) as near:
+        async with app.open_graph(graph_of(there=ten.Extension), own_loop=True) as far:
+            go = ten.Cmd("go", {"graph": far.graph_id}, dest="here")
+            assert (await near.send_cmd(go)).ok
+            line = near._core.directory._near[ten.Loc("", far.graph_id, "there")][0].line
+            assert not line.dropped
+        assert (await near.send_cmd(go)).ok
+        assert line.dropped == {"graph not found": 5}
+        assert line.count == 0
 
 
 async def test_post_says_whether_there_is_a_loop() -> None:

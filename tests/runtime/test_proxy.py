@@ -119,6 +119,19 @@ async def test_frames_go_the_same_way() -> None:
     assert seen == ["audio", "video"]
 
 
+async def test_a_locked_buffer_is_refused() -> None:
+    graph, source, _ = make()
+    async with ten.open_app() as app, app.open_graph(graph):
+        proxy = source.env.proxy()
+        data = ten.Data("x", dest="sink")
+        data.alloc_buf(1)
+        view = data.lock_buf()
+        with pytest.raises(ten.MessageLocked, match="unlock it before sending"):
+            proxy.send_data(data)
+        data.unlock_buf(view)
+        assert proxy.send_data(data)
+
+
 async def test_data_never_blocks_it_is_refused() -> None:
     graph, source, sink = make()
     sink.gate = trio.Event()
