@@ -25,18 +25,37 @@ from .hop import Relay
 EXTENSIONS = 5
 
 
-def _graph() -> ten.Graph:
+class Lives(Relay):
+    """Has every callback there is, so that it has a task of its own from beginning to end."""
+
+    async def on_configure(self, env: ten.TenEnv) -> None:
+        pass
+
+    async def on_init(self, env: ten.TenEnv) -> None:
+        pass
+
+    async def on_start(self, env: ten.TenEnv) -> None:
+        pass
+
+    async def on_stop(self, env: ten.TenEnv) -> None:
+        pass
+
+    async def on_deinit(self, env: ten.TenEnv) -> None:
+        pass
+
+
+def _graph(kind: type[ten.Extension] = Relay) -> ten.Graph:
     graph = ten.Graph()
     for i in range(EXTENSIONS):
-        graph.node(f"e{i}", Relay)
+        graph.node(f"e{i}", kind)
     for i in range(EXTENSIONS - 1):
         graph.connect(f"e{i}", f"e{i + 1}", data="x")
     return graph
 
 
-async def _start_stop(run: Run) -> float:
+async def _start_stop(run: Run, *, kind: type[ten.Extension]) -> float:
     n = run.times(40)
-    graph = _graph()
+    graph = _graph(kind)
     began = run.clock()
     for _ in range(n):
         async with run.app.open_graph(graph) as engine:
@@ -71,10 +90,11 @@ async def _bare_nursery(run: Run) -> float:
 
 
 async def _idle(run: Run, *, meter: str, what: str) -> float:
-    """KiB, or tasks, for each of 1,000."""
+    """KiB for each of 1,000, or tasks, which it doesn't take as many to count."""
+    n = run.times(100 if meter == "tasks" else 1_000)
     root = Path(__file__).parents[1]
     process = await trio.run_process(
-        [sys.executable, "-m", "benchmarks.graphs", meter, what, str(run.times(1_000))],
+        [sys.executable, "-m", "benchmarks.graphs", meter, what, str(n)],
         capture_stdout=True,
         cwd=root,
     )
@@ -97,12 +117,12 @@ def _count_tasks() -> int:
 async def _measure_idle(meter: Callable[[], int], unit: int, what: str, n: int) -> None:
     """Print how many `unit`s each of `n` takes: graphs as a server starts them, which no block is open
     for, or bare nurseries, each of which needs a task to hold it."""
-    graph = _graph()
+    graph = _graph(Lives if what == "callbacks" else Relay)
 
     async def hold(
         app: ten.App, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        if what == "graph":
+        if what != "nursery":
             await app.start_graph(graph)
             task_status.started()
             return
@@ -128,7 +148,7 @@ async def _measure_idle(meter: Callable[[], int], unit: int, what: str, n: int) 
 
 
 def main(argv: list[str]) -> None:
-    """`rss|heap|tasks graph|nursery COUNT`: print the KiB that each takes, or its tasks."""
+    """`rss|heap|tasks graph|callbacks|nursery COUNT`: print the KiB that each takes, or its tasks."""
     meter, what, n = argv
     if meter == "heap":
         tracemalloc.start()
@@ -138,19 +158,27 @@ def main(argv: list[str]) -> None:
 
 def _idle_case(name: str, title: str, meter: str, what: str, unit: str = "KiB") -> Case:
     measure: Any = partial(_idle, meter=meter, what=what)
-    return Case(name, title, measure, unit=unit, is_ratio=False, most_rounds=3)
+    return Case(name, title, measure, unit=unit, is_ratio=False, most_rounds=1)
 
 
 CASES = [
     Case(
         "start-stop",
         "start and stop a graph of 5",
-        _start_stop,
+        partial(_start_stop, kind=Relay),
+        unit="nursery",
+        base=_bare_nursery,
+    ),
+    Case(
+        "start-stop/callbacks",
+        "the same, each with all callbacks",
+        partial(_start_stop, kind=Lives),
         unit="nursery",
         base=_bare_nursery,
     ),
     _idle_case("idle-rss", "one of 1,000 idle graphs of 5", "rss", "graph"),
-    _idle_case("idle-heap", "the same, Python objects only", "heap", "graph"),
+    _idle_case("idle-rss/callbacks", "the same, with all callbacks", "rss", "callbacks"),
+    _idle_case("idle-heap", "one of 1,000 idle graphs of 5, Python objects only", "heap", "graph"),
     _idle_case("idle-tasks", "its tasks", "tasks", "graph", "tasks"),
     _idle_case("idle-bare", "one of 1,000 idle bare nurseries", "rss", "nursery"),
 ]

@@ -11,9 +11,11 @@ from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from math import inf
+from typing import Any
 
 import attrs
 import trio
+import trio.testing
 from hypothesis import strategies as st
 
 import ten_trio as ten
@@ -430,3 +432,110 @@ async def test_what_is_removed_leaves_nobody_waiting(
         asked = [at for at, what in orders if what == "ask" and at < gone]
         assert len(abandoned) == len(asked)
         assert all(moment <= gone + 0.01 for moment in abandoned)
+
+
+@attrs.frozen
+class Part:
+    """One extension: the callbacks that it has, how long each takes, and what it opens in its nursery."""
+
+    stages: frozenset[str]
+    takes: float
+    tasks: int
+    inline: bool
+
+
+parts = st.builds(
+    Part, st.frozensets(st.sampled_from(STAGES)), moments, st.integers(0, 2), st.booleans()
+)
+
+
+class Partial(ten.Extension):
+    """Notes its stages, and the task of each."""
+
+    def __init__(self, part: Part) -> None:
+        self.part = part
+        self.stages: list[str] = []
+        self.tasks: set[trio.lowlevel.Task] = set()
+        self.handled: list[int] = []
+        self.at_work = 0
+
+    async def stage(self, name: str) -> None:
+        self.stages.append(name)
+        self.tasks.add(trio.lowlevel.current_task())
+        assert name != "on_deinit" or not self.at_work
+        await trio.sleep(self.part.takes)
+
+    async def on_cmd(self, env: ten.TenEnv, cmd: ten.Cmd) -> None:
+        self.handled.append(cmd["number"])
+        if len(self.handled) <= self.part.tasks:
+            env.nursery.start_soon(self.work)
+        await env.return_result(cmd.ok())
+
+    async def work(self) -> None:
+        self.at_work += 1
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.at_work -= 1
+
+
+def with_stages(part: Part) -> Partial:
+    """An extension that has these callbacks, and no others."""
+
+    def callback(name: str) -> Any:
+        async def run(self: Partial, env: ten.TenEnv) -> None:
+            await self.stage(name)
+
+        @asynccontextmanager
+        async def lifespan(self: Partial, env: ten.TenEnv) -> AsyncGenerator[None, None]:
+            await self.stage(name)
+            yield
+            self.tasks.add(trio.lowlevel.current_task())
+
+        return lifespan if name == "lifespan" else run
+
+    kind = type("Some", (Partial,), {name: callback(name) for name in part.stages})
+    return kind(part)  # type: ignore[no-any-return]
+
+
+@trio_given(
+    st.lists(parts, min_size=1, max_size=4),
+    st.lists(st.tuples(moments, st.integers(0, 3)), max_size=6),
+    moments,
+    st.booleans(),
+)
+async def test_whichever_callbacks_there_are_they_have_one_task(
+    plan: list[Part], sends: list[tuple[float, int]], open_for: float, sync: bool
+) -> None:
+    """As long as one is still to come; what has none lives by the same rules without a task."""
+    extensions = [with_stages(part) for part in plan]
+    graph = ten.Graph()
+    for at, extension in enumerate(extensions):
+        graph.node(f"n{at}", lambda it=extension: it, inline=plan[at].inline)
+    calls = []
+    async with ten.open_app(limits=LIMITS) as app:
+        engine = await app.start_graph(graph, sync_stop_before_deinit=sync)
+        began = trio.current_time()
+        for number, (moment, dest) in enumerate(sorted(sends)):
+            await trio.sleep_until(began + moment)
+            dest %= len(plan)
+            call = engine.start_cmd(ten.Cmd("c", {"number": number}, dest=f"n{dest}"))
+            calls.append((number, dest, call))
+        await engine.wait_started()
+        await trio.sleep(open_for)
+        await trio.testing.wait_all_tasks_blocked()
+        for at, part in enumerate(plan):
+            lasts = part.stages & {"lifespan", "on_stop", "on_deinit"}
+            assert (engine._core.lives[f"n{at}"].task is not None) == bool(lasts)
+        engine.stop()
+        report = await engine.wait_closed()
+    assert not report.grace_exhausted
+    assert not report.failures
+    for part, extension in zip(plan, extensions, strict=True):
+        assert extension.stages == [name for name in STAGES if name in part.stages]
+        assert len(extension.tasks) <= 1
+        assert not extension.at_work
+        assert extension.handled == sorted(extension.handled)
+    for number, dest, call in calls:
+        assert number in extensions[dest].handled
+        assert (await call.result()).ok

@@ -488,6 +488,11 @@ class Remotes:
         if not self._all:
             self._ended.set()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether every connection is closed."""
+        return self._ended.is_set()
+
     async def ended(self) -> None:
         """Until every connection is closed."""
         await self._ended.wait()

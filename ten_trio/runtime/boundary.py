@@ -45,6 +45,10 @@ class EngineBoundary(Protocol):
     def end(self, detail: str) -> None:
         """Nothing is sent or received any more; what is open is answered with ERROR and `detail`."""
 
+    @property
+    def has_ended(self) -> bool:
+        """After `end`: whether every connection is closed."""
+
     async def ended(self) -> None:
         """After `end`: until every connection is closed."""
 
@@ -108,6 +112,11 @@ class NoNetwork:
 
     def end(self, detail: str) -> None:
         """Nothing to close."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Nothing to close."""
+        return True
 
     async def ended(self) -> None:
         """Nothing to close."""

@@ -30,11 +30,13 @@ async def add_extension(core: EngineCore, node: FlatNode) -> None:
     life.trial = failures
     core.graph = attrs.evolve(core.graph, nodes=(*core.graph.nodes, node))
     compile_routes(core)
-    core.start_soon(life.run)
+    has_started = False
+    life.go_on()
     try:
         await life.ready.wait()
+        has_started = not failures
     finally:
-        if not life.ready.is_set() or failures:
+        if not has_started:
             with trio.CancelScope(shield=True):
                 await _take_away(core, life)
     if failures:
@@ -75,12 +77,13 @@ async def _take_away(core: EngineCore, life: Life) -> None:
         core.routes.disconnect(inward)
         compile_routes(core)
         life.stop()
-        core.start_soon(_bound, core, life)
+        core.start_soon(_end, core, life)
     await life.done.wait()
 
 
-async def _bound(core: EngineCore, life: Life) -> None:
+async def _end(core: EngineCore, life: Life) -> None:
     # In a task of its own: whoever has asked for the removal may be cancelled.
+    life.go_on()
     with trio.move_on_after(core.grace) as scope:
         await life.done.wait()
     if scope.cancelled_caught:

@@ -11,10 +11,12 @@ import trio
 from ..messages import CmdResult
 from .explain import log_explanation
 from .flag import Flag
-from .lifecycle import slow_line
+from .frames import slow_line
 
 if TYPE_CHECKING:
+    from .boundary import EngineBoundary
     from .engine import EngineCore
+    from .host import Outside
     from .instance import Instance
 
 logger = logging.getLogger("ten_trio.runtime")
@@ -38,7 +40,7 @@ class Closing:
         """The extensions that weren't in time, and where each was."""
         self.began = 0.0
         self._deadline = inf
-        self._scope = trio.CancelScope()
+        self._scope: trio.CancelScope | None = None
 
     def begin(self, grace: float) -> None:
         """The close is wanted, and may take that many seconds."""
@@ -49,22 +51,29 @@ class Closing:
     def hurry(self, seconds: float) -> None:
         """Let the grace run out in that many seconds, if that is sooner."""
         self._deadline = min(self._deadline, trio.current_time() + seconds)
-        self._scope.deadline = self._deadline
+        if self._scope is not None:
+            self._scope.deadline = self._deadline
 
     def forget(self) -> None:
         """It is closed: refer to it no more."""
         del self._engine
 
     async def run(self) -> None:
-        """Close everything. Shielded by the caller: only the deadline cuts it short."""
+        """Close everything. Shielded: only the deadline cuts it short."""
         engine = self._engine
         for life in engine.lives.values():
             life.stop()
         engine.directory.close_timers()
-        with trio.CancelScope(deadline=self._deadline) as self._scope:
+        # What is queued already is handled also where there is no on_stop.
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        for life in engine.lives.values():
+            life.go_on()
+        with trio.CancelScope(deadline=self._deadline, shield=True) as scope:
+            self._scope = scope
             await self._end()
-        if self._scope.cancelled_caught:
-            await self._cancel()
+        if scope.cancelled_caught:
+            with trio.CancelScope(shield=True):
+                await self._cancel()
         for group in engine.all_groups():
             for msg in group.take_all():
                 # Its worker was cancelled; whoever waits for a result gets it all the same.
@@ -73,10 +82,11 @@ class Closing:
         for outside in engine.outsides:
             outside.end(engine.closed_detail())
         engine.boundary.end(engine.closed_detail())
-        with trio.CancelScope(deadline=self._deadline + engine.limits.cleanup):
-            for outside in engine.outsides:
-                await outside.ended()
-            await engine.boundary.ended()
+        ending: list[Outside | EngineBoundary] = [*engine.outsides, engine.boundary]
+        if not all(each.has_ended for each in ending):
+            with trio.CancelScope(deadline=self._deadline + engine.limits.cleanup, shield=True):
+                for each in ending:
+                    await each.ended()
         engine.expiry.close()
 
     async def _end(self) -> None:

@@ -87,7 +87,7 @@ def _free(instance: Instance) -> None:
     for line in (instance.data_line, instance.cmd_line, instance.result_line):
         _cut(line)
     life: Any = instance.life
-    del life.instance, life._load, instance.env
+    del life.instance, instance.env
 
 
 def _disconnect(endpoint: Endpoint) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import copy_context
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
@@ -99,7 +98,7 @@ class EngineCore(Held):
         self._context.run(current.set, NOTHING)
         self.expiry = Expiry(self.start_soon)
         self.expiry.on_overrun = Overruns(self).tell
-        self.thread_limiter = trio.CapacityLimiter(40)
+        self._thread_limiter: trio.CapacityLimiter | None = None
         self.threads: dict[object, str] = {}
         self.failures: list[BaseException] = []
         self.is_unattended = False
@@ -178,6 +177,13 @@ class EngineCore(Held):
             turn = found
         return await self.turns.cancel(turn, reason)
 
+    @property
+    def thread_limiter(self) -> trio.CapacityLimiter:
+        """How many threads its extensions may use; made when the first is needed."""
+        if self._thread_limiter is None:
+            self._thread_limiter = trio.CapacityLimiter(40)
+        return self._thread_limiter
+
     def endpoints(self) -> Iterable[Endpoint]:
         """Everything that sends commands here."""
         return (*self.instances.values(), *self.outsides, *self.boundary.peers())
@@ -189,25 +195,25 @@ class EngineCore(Held):
 
     def start_soon(self, async_fn: Callable[..., Any], *args: Any) -> None:
         """A task of the runtime: in a clean context, and until the engine is closed."""
-        self._context.copy().run(partial(self.nursery.start_soon, async_fn, *args))
+        self._context.run(self.nursery.start_soon, async_fn, *args)
 
     # The task ---------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Create the extensions, run until asked to close, close."""
         try:
-            with trio.CancelScope(shield=True):
-                async with trio.open_nursery() as nursery:
-                    self.nursery = nursery
-                    self.opened.set()
-                    try:
-                        await self._create()
-                        await self._closing.wanted.wait()
-                    finally:
-                        # Also when what must go on rising (KeyboardInterrupt) has left a task here:
-                        # the others are shielded, and somebody has to end them.
-                        with trio.CancelScope(shield=True):
-                            await self._close()
+            async with trio.open_nursery() as nursery:
+                nursery.cancel_scope.shield = True
+                self.nursery = nursery
+                self.opened.set()
+                try:
+                    await self._create()
+                    await self._closing.wanted.wait()
+                finally:
+                    # Also when what must go on rising (KeyboardInterrupt) has left a task here: the
+                    # others are shielded, and somebody has to end them.
+                    await self._close()
+                if nursery.child_tasks:
                     nursery.cancel_scope.cancel("the graph is closed")
         finally:
             self.opened.set()
@@ -239,10 +245,10 @@ class EngineCore(Held):
             self.fail(failure)
         compile_routes(self)
         for life in self.lives.values():
-            self.start_soon(life.run)
-        self.life_ready()
+            life.go_on()
         self.is_created = len(self.instances) == len(self.local_nodes)
         self.created.set()
+        self.life_ready()
         early, self._early = self._early, []
         for action in early:
             action()
@@ -259,11 +265,10 @@ class EngineCore(Held):
         group = self.groups.get(node.group)
         if group is None:
             group = self.groups[node.group] = Group(node.group, self.nursery, self.limits)
-        instance = Instance(self, node.name, group, extension, settings)
+        instance = self._context.run(Instance, self, node.name, group, extension, settings)
         self.instances[node.name] = instance
         self.removed.discard(node.name)
-        life = Life(instance, partial(metadata.load_into, instance, node))
-        self.lives[node.name] = life
+        life = self.lives[node.name] = Life(instance, node, metadata)
         return life
 
     async def make(self, node: FlatNode) -> tuple[Extension, Settings, Metadata]:
@@ -325,12 +330,13 @@ class EngineCore(Held):
 
     def life_ready(self) -> None:
         """An extension has come back from `on_start`, or waits to be triggered, or is over."""
+        if self._all_started.is_set() or not self.created.is_set():
+            return
         if all(life.ready.is_set() for life in self.lives.values()):
             self._all_started.set()
 
     async def wait_started(self) -> None:
         """Until every extension without a manual trigger has started, or the graph closes."""
-        await self.created.wait()
         await self._all_started.wait()
 
     @property
@@ -455,7 +461,8 @@ class EngineCore(Held):
             self.closing = True
             self.close_reason = reason
             self._closing.begin(self.grace)
-            self._creation.cancel("the graph closes")
+            if not self.created.is_set():
+                self._creation.cancel("the graph closes")
             self.boundary.begin_close()
             logger.debug("graph %s closes: %s", self.title, reason)
             if self.on_closing is not None:
@@ -481,23 +488,23 @@ class EngineCore(Held):
         """The groups that have tasks."""
         return (*self.groups.values(), *self._retired)
 
-    async def life_stopped(self) -> None:
-        """An extension is back from `on_stop`; waits for all the others if that was asked for."""
-        if self.closing and all(life.stopped for life in self.lives.values()):
+    def life_stopped(self) -> Flag | None:
+        """An extension is back from `on_stop`; what it has to wait for now, if anything."""
+        if not (self.closing and self._sync_stop):
+            return None
+        if all(life.stopped for life in self.lives.values()):
             self._all_stopped.set()
-        if self.closing and self._sync_stop:
-            await self._all_stopped.wait()
+        return self._all_stopped
 
     def open_barrier(self) -> None:
         """Nobody waits for the others' `on_stop` any more."""
         self._all_stopped.set()
 
     def life_ended(self, life: Life) -> None:
-        """An extension's lifecycle task is at its end."""
+        """An extension is at its end."""
         self.life_ready()
         if self.closing:
-            if all(life.stopped for life in self.lives.values()):
-                self._all_stopped.set()
+            self.life_stopped()
         elif life.instance.name in self.removed:
             self.forget(life)
 

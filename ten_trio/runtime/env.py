@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from math import inf
 from threading import get_ident
@@ -345,10 +345,10 @@ class TenEnv(PropertyStore, Logging):
     def _tasks(self) -> frozenset[trio.lowlevel.Task]:
         return frozenset() if self._nursery is None else self._nursery.child_tasks
 
-    async def _close_tasks(self) -> None:
+    def _stop_tasks(self) -> Callable[[], Awaitable[None]] | None:
+        # No more of them from now on; returns what cancels those there are, if there may be any.
         self._stopped = True
-        if self._nursery is not None:
-            await self._nursery.aclose()
+        return None if self._nursery is None else self._nursery.aclose
 
     def _cancel(self, reason: str) -> None:
         if self._nursery is not None:

@@ -15,9 +15,9 @@ import trio
 
 from .calls import Call
 from .explanation import Block, Explanation, Wait
+from .frames import slow_line
 from .host import Outside
 from .instance import Instance
-from .lifecycle import slow_line
 from .lines import Line
 from .loops import hear
 from .passing import PassedOn

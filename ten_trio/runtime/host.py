@@ -151,6 +151,11 @@ class Outside(Endpoint):
         if self._handlers is not None:
             self._handlers.close()
 
+    @property
+    def has_ended(self) -> bool:
+        """After `end`: whether no result handler is still to be called."""
+        return self._handlers is None or self._handled.is_set()
+
     async def ended(self) -> None:
         """After `end`: until the result handlers have run that were still to be called."""
         if self._handlers is not None:
@@ -358,11 +363,6 @@ class HostSender:
         await full.wait_for_room(None)  # type: ignore[attr-defined]
         return True
 
-    async def send_audio_frame(
-        self, frame: AudioFrame, *, turn: Turn | Inherit | None = INHERIT
-    ) -> bool:
-        """`send_data` for an audio frame."""
-        return await self.send_data(frame, turn=turn)
     async def send_all(
         self, messages: Iterable[Msg], *, turn: Turn | Inherit | None = INHERIT
     ) -> int:
@@ -391,6 +391,11 @@ class HostSender:
         await trio.lowlevel.checkpoint()
         return taken
 
+    async def send_audio_frame(
+        self, frame: AudioFrame, *, turn: Turn | Inherit | None = INHERIT
+    ) -> bool:
+        """`send_data` for an audio frame."""
+        return await self.send_data(frame, turn=turn)
 
     async def send_video_frame(
         self, frame: VideoFrame, *, turn: Turn | Inherit | None = INHERIT

@@ -1,11 +1,17 @@
-"""The life of one extension, in one task of its own."""
+"""The life of one extension: its callbacks, in one task of its own as long as there is one to run.
+
+The order of all that happens is written down once, as a generator of steps: it goes on by itself as
+long as nothing takes time, and yields what does, to be awaited in a task.  So an extension without
+callbacks begins and ends without a task, and one without callbacks for its end has none while it runs.
+"""
 
 from __future__ import annotations
 
 import logging
-import os.path
-from contextlib import AsyncExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Generator, Iterable
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
@@ -17,15 +23,24 @@ from .flag import Flag
 from .supervision import blame, split
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-    from types import FrameType
+    from collections.abc import Mapping
 
+    from ..graphs import FlatNode
     from ..messages import TriggerLifeCycle
-    from .env import TenEnv
     from .instance import Instance
+    from .metadata import Metadata
     from .paths import InPath
 
 logger = logging.getLogger("ten_trio.runtime")
+
+T = TypeVar("T")
+
+Callback = Callable[[Any], Awaitable[object]]
+"""Of an extension: called with its env."""
+Step = Callable[[], Awaitable[Any]]
+"""Something that takes time."""
+Steps = Generator[Step, Any, T]
+"""A part of a life: goes on as far as it can, and yields what has to be awaited."""
 
 TRIGGERED = "Life cycle triggered successfully"
 OVER = "The extension has been closed."
@@ -43,12 +58,16 @@ class Life:
 
     __slots__ = (
         "_early",
-        "_load",
+        "_is_parked",
         "_manual",
+        "_metadata",
+        "_node",
         "_past",
         "_poked",
         "_restarting",
         "_restarts",
+        "_scope",
+        "_steps",
         "_stop_begun",
         "_triggers",
         "done",
@@ -56,7 +75,6 @@ class Life:
         "failed",
         "instance",
         "ready",
-        "scope",
         "since",
         "stage",
         "stop_wanted",
@@ -66,14 +84,18 @@ class Life:
         "waits_for_others",
     )
 
-    def __init__(self, instance: Instance, load: Callable[[], None]) -> None:
+    def __init__(self, instance: Instance, node: FlatNode, metadata: Metadata) -> None:
         self.instance = instance
         instance.life = self
-        self._load = load
+        self._node = node
+        self._metadata = metadata
         self.stage = "created"
         self.since = 0.0
         """When that stage began, if it is one that may take time."""
-        self.scope = trio.CancelScope(shield=True)
+        self._scope: trio.CancelScope | None = None
+        """Of its task, from before it has begun on."""
+        self.task: trio.lowlevel.Task | None = None
+        """What it runs in, if there is anything to run."""
         self.ready = Flag()
         """It has come back from `on_start`, waits to be triggered, or is over."""
         self.stop_wanted = Flag()
@@ -83,10 +105,11 @@ class Life:
         """It is at the barrier before `on_deinit`."""
         self.done = Flag()
         self.durations: Mapping[str, float] = _NOTHING
-        self.task: trio.lowlevel.Task | None = None
         self.failed = False
         self.trial: list[Exception] | None = None
         """Takes its failures while the error policy doesn't apply yet: it is just being added."""
+        self._steps = self._course()
+        self._is_parked = True
         self._stop_begun = False
         self._restarting = False
         self._restarts: tuple[float, ...] = ()
@@ -100,7 +123,7 @@ class Life:
     # Asked from outside -----------------------------------------------------------------------
 
     def stop(self) -> None:
-        """Go to `on_stop` as soon as the current stage has come back."""
+        """Go to `on_stop` as soon as the current stage has come back; without a task, at `go_on`."""
         self._restarting = False
         self.stop_wanted.set()
         self._poke()
@@ -126,6 +149,7 @@ class Life:
         self.stop_wanted.set()
         self._poke()
         instance.engine.start_soon(self._bound_restart, self._restarts)
+        self.go_on()
         return True
 
     async def _bound_restart(self, restarts: tuple[float, ...]) -> None:
@@ -167,34 +191,79 @@ class Life:
 
     def cancel(self, reason: str) -> None:
         """End now, wherever it is, with its handlers and its tasks."""
-        self.scope.cancel(reason)
+        if self._scope is not None:
+            self._scope.cancel(reason)
         self.instance.cancel_handlers(reason)
         self.instance.env._cancel(reason)
 
-    # The task ---------------------------------------------------------------------------------
+    # Its course -------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Live, once or (with `on_error="restart"`) several times."""
-        instance = self.instance
+    def go_on(self) -> None:
+        """Begin to live, or, once a stop has come, end: in a task from the first step that takes time.
+
+        Does nothing if it has its task, which goes on by itself.
+        """
+        if self._is_parked:
+            self._is_parked = False
+            step = self._next()
+            if step is not None:
+                self._scope = scope = trio.CancelScope(shield=True)
+                self.instance.engine.start_soon(self._run, step, scope)
+
+    async def _run(self, step: Step | None, scope: trio.CancelScope) -> None:
+        """The task: as long as there is something to wait for, or something may lie open in it."""
         self.task = trio.lowlevel.current_task()
-        current.set(instance.background)
+        current.set(self.instance.background)
         try:
-            with self.scope:
-                await self._live()
-                while self._restarting and await self._rebuild():
-                    await self._live()
+            with scope:
+                while step is not None:
+                    step = self._next(await step())
         finally:
-            self.stage = "closed"
-            self.stopped = True
-            # Nothing of it goes on, however it has ended.
-            instance.env._cancel("the extension is closed")
-            instance.env._close()
-            instance.end(instance.engine.closed_detail())
-            for cmd in (*self._early, *self._triggers.values()):
-                cmd._path.answer(StatusCode.ERROR, OVER)
-            self.ready.set()
-            self.done.set()
-            instance.engine.life_ended(self)
+            self.task = None
+            if step is not None:
+                self._steps.close()
+
+    def _next(self, result: object = None) -> Step | None:
+        """Go on to what has to be awaited next; None if there is no need of a task for now."""
+        try:
+            step = self._steps.send(result)
+        except StopIteration:
+            return None
+        return None if self._is_parked else step
+
+    def _course(self) -> Steps[None]:
+        """Live, once or (with `on_error="restart"`) several times."""
+        try:
+            while True:
+                if (yield from self._initialise()):
+                    lifespan = lifespan_of(self.instance.extension)
+                    if lifespan is not None:
+                        yield partial(self._serve_within, lifespan)
+                    elif (yield from self._open()) and not self.stop_wanted.is_set():
+                        # Here, and no deeper, is where an extension spends its life.
+                        self._is_parked = not self._ends_in_task()
+                        yield self.stop_wanted.wait
+                if not self._stop_begun:
+                    yield from self._stop()
+                yield from self._leave()
+                if not self._restarting or not (yield self._rebuild):
+                    return
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        """Nothing of it goes on, however it has ended."""
+        instance = self.instance
+        self.stage = "closed"
+        self.stopped = True
+        instance.env._cancel("the extension is closed")
+        instance.env._close()
+        instance.end(instance.engine.closed_detail())
+        for cmd in (*self._early, *self._triggers.values()):
+            cmd._path.answer(StatusCode.ERROR, OVER)
+        self.ready.set()
+        self.done.set()
+        instance.engine.life_ended(self)
 
     async def _rebuild(self) -> bool:
         """Put a new extension in the place of the old one; False if there is none to live."""
@@ -216,57 +285,40 @@ class Life:
         instance.equip(extension, settings)
         return True
 
-    async def _live(self) -> None:
-        instance = self.instance
-        extension, env = instance.extension, instance.env
-        await self._begin("on_configure", extension.on_configure)
+    def _initialise(self) -> Steps[bool]:
+        """Up to the return of `on_init`; whether that has come, and all is well."""
+        extension = self.instance.extension
+        yield from self._begin("on_configure", extension.on_configure)
         if not self.failed:
             self._configure()
-        if await self._begin("on_init", extension.on_init):
-            lifespan = lifespan_of(extension)
-            if lifespan is not None:
-                await self._serve_within(lifespan)
-            elif await self._open():
-                # Here, and no deeper, is where an extension spends its life.
-                await self.stop_wanted.wait()
-        if not self._stop_begun:
-            await self._stop()
-        await env._close_tasks()
-        if not self._restarting:
-            self.stopped = True
-            self.waits_for_others = True
-            await instance.engine.life_stopped()
-            self.waits_for_others = False
-            instance.refuse()
-        await self._stage("on_deinit", extension.on_deinit)
-        env._close()
+        return (yield from self._begin("on_init", extension.on_init))
 
     async def _serve_within(self, lifespan: Lifespan) -> None:
         """From `on_init` to `on_stop`, inside the extension's lifespan."""
-        with self._supervised("lifespan"):
+        with _Supervised(self, "lifespan"):
             entered = False
             async with AsyncExitStack() as stack:
-                entered = await self._begin(
-                    "lifespan", lambda env: stack.enter_async_context(lifespan(env))
+                entered = await _follow(
+                    self._begin("lifespan", lambda env: stack.enter_async_context(lifespan(env)))
                 )
                 if entered:
-                    if await self._open():
+                    if await _follow(self._open()):
                         await self.stop_wanted.wait()
-                    await self._stop()
+                    await _follow(self._stop())
                     self.stage = "lifespan"
                     self.since = trio.current_time()
             if entered and not self._stop_begun and not self.failed:
                 # What the lifespan had opened was cancelled, and it has swallowed that.
                 raise TenError(f"{self.instance.name}: its lifespan ended before on_stop")
 
-    async def _open(self) -> bool:
+    def _open(self) -> Steps[bool]:
         """Let messages in, and start; whether all is well."""
         instance = self.instance
-        instance.use_context()
+        self._use_context()
         instance.flow()
-        await self._wait_trigger("start")
-        if await self._begin("on_start", instance.extension.on_start):
-            instance.use_context()
+        yield from self._wait_trigger("start")
+        if (yield from self._begin("on_start", instance.extension.on_start)):
+            self._use_context()
         self._answer("start")
         if self.failed:
             return False
@@ -274,14 +326,42 @@ class Life:
         self.stage = "running"
         return True
 
-    async def _stop(self) -> None:
+    def _use_context(self) -> None:
+        # Without a task there were no callbacks so far that could have changed it.
+        if self.task is not None:
+            self.instance.use_context()
+
+    def _ends_in_task(self) -> bool:
+        """Whether some callback is still to run, which has to be in the task of those before it."""
+        extension = self.instance.extension
+        return not (_is_default(extension.on_stop) and _is_default(extension.on_deinit))
+
+    def _stop(self) -> Steps[None]:
         self._stop_begun = True
         if not self._restarting and not self.failed:
-            await self._wait_trigger("stop")
-        instance = self.instance
-        await self._stage("on_stop", instance.extension.on_stop)
+            yield from self._wait_trigger("stop")
+        yield from self._stage("on_stop", self.instance.extension.on_stop)
         self._answer("stop")
-        await instance.env._close_tasks()
+        yield from self._close_tasks()
+
+    def _leave(self) -> Steps[None]:
+        """From `on_stop` on to the end."""
+        instance = self.instance
+        yield from self._close_tasks()
+        if not self._restarting:
+            self.stopped = True
+            barrier = instance.engine.life_stopped()
+            if barrier is not None:
+                self.waits_for_others = True
+                yield barrier.wait
+                self.waits_for_others = False
+            instance.refuse()
+        yield from self._stage("on_deinit", instance.extension.on_deinit)
+        instance.env._close()
+
+    def _close_tasks(self) -> Iterable[Step]:
+        close = self.instance.env._stop_tasks()
+        return () if close is None else (close,)
 
     def _is_ready(self) -> None:
         self.ready.set()
@@ -289,20 +369,23 @@ class Life:
 
     # One stage --------------------------------------------------------------------------------
 
-    async def _begin(self, name: str, callback: Callable[[TenEnv], Awaitable[object]]) -> bool:
+    def _begin(self, name: str, callback: Callback) -> Steps[bool]:
         """Run a stage unless a stop has come or an earlier one has failed; whether it went well."""
         if self.stop_wanted.is_set() or self.failed:
             return False
-        await self._stage(name, callback)
+        yield from self._stage(name, callback)
         return not self.failed
 
-    async def _stage(self, name: str, callback: Callable[[TenEnv], Awaitable[object]]) -> None:
+    def _stage(self, name: str, callback: Callback) -> Iterable[Step]:
         self.stage = name
-        if getattr(callback, "__func__", None) in _DEFAULTS:
+        if _is_default(callback):
             self._took(name, 0.0)
-            return
+            return ()
+        return (partial(self._call, name, callback),)
+
+    async def _call(self, name: str, callback: Callback) -> None:
         self.since = began = trio.current_time()
-        with self._supervised(name):
+        with _Supervised(self, name):
             try:
                 await callback(self.instance.env)
             finally:
@@ -313,36 +396,30 @@ class Life:
             self.durations = {**self.durations, name: seconds}
 
     def _configure(self) -> None:
-        with self._supervised("the properties"):
-            self._load()
-            self._manual = self.instance.env._manual_stages()
+        with _Supervised(self, "the properties"):
+            instance = self.instance
+            self._metadata.load_into(instance, self._node)
+            self._manual = instance.env._manual_stages()
             early, self._early = self._early, ()
             for cmd in early:
                 self.trigger(cmd)
 
-    @contextmanager
-    def _supervised(self, name: str) -> Iterator[None]:
-        """Deal with what leaves a stage, except for what has to go on rising."""
+    def _failed_in(self, name: str, error: BaseException) -> BaseException | None:
+        """Deal with what has left a stage; what has to go on rising of it."""
         instance = self.instance
-        try:
-            yield
-        except BaseException as error:
-            rising, failure = split(error, closing=instance.engine.closing)
-            if failure is not None:
-                self.failed = True
-                blame(failure, f"in {name} of {instance.name!r}", instance.engine)
-                if self.trial is None:
-                    instance.engine.extension_failed(instance, failure)
-                else:
-                    self.trial.append(failure)
-            if rising is error:
-                raise
-            if rising is not None:
-                raise rising from None
+        rising, failure = split(error, closing=instance.engine.closing)
+        if failure is not None:
+            self.failed = True
+            blame(failure, f"in {name} of {instance.name!r}", instance.engine)
+            if self.trial is None:
+                instance.engine.extension_failed(instance, failure)
+            else:
+                self.trial.append(failure)
+        return rising
 
     # Manual control ---------------------------------------------------------------------------
 
-    async def _wait_trigger(self, stage: str) -> None:
+    def _wait_trigger(self, stage: str) -> Steps[None]:
         if self._manual is None or stage not in self._manual:
             return
         self.stage = f"waiting for the trigger of {stage}"
@@ -352,7 +429,7 @@ class Life:
             if stage == "start" and self.stop_wanted.is_set():
                 return
             poked = self._poked = Flag()
-            await poked.wait()
+            yield poked.wait
 
     def _answer(self, stage: str) -> None:
         self._past += (stage,)
@@ -362,9 +439,29 @@ class Life:
             cmd._path.answer(StatusCode.OK, TRIGGERED)
 
 
+class _Supervised:
+    """`with _Supervised(life, name)`: what leaves this block is a failure of the extension's."""
+
+    __slots__ = ("_life", "_name")
+
+    def __init__(self, life: Life, name: str) -> None:
+        self._life = life
+        self._name = name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        if error is None:
+            return False
+        rising = self._life._failed_in(self._name, error)
+        if rising is not None and rising is not error:
+            raise rising from None
+        return rising is None
+
+
 _REPORTED = ("on_stop", "on_deinit")
 
-# Callbacks that an extension doesn't override do nothing, so they needn't be called either.
 _DEFAULTS = frozenset(
     {
         Extension.on_configure,
@@ -375,30 +472,19 @@ _DEFAULTS = frozenset(
     }
 )
 
-_MACHINERY = tuple(
-    os.path.dirname(file) + os.sep for file in (trio.__file__, os.path.dirname(__file__))
-)
-_LIBRARY = os.path.dirname(os.__file__) + os.sep
-_INSTALLED = ("site-packages" + os.sep, "dist-packages" + os.sep)
+
+def _is_default(callback: Callback) -> bool:
+    """Whether an extension doesn't override it: then it does nothing, and needn't be called."""
+    return getattr(callback, "__func__", None) in _DEFAULTS
 
 
-def slow_line(frames: Iterable[tuple[FrameType, int]], *, anywhere: bool = True) -> str:
-    """The line of user code at which a suspended task is, `file:line in function`.
-
-    If it has no such frame, that of the innermost, or (not `anywhere`) nothing.
-    """
-    at = last = ""
-    for frame, line in frames:
-        code = frame.f_code
-        last = f"{code.co_filename}:{line} in {code.co_name}"
-        if not is_machinery(frame):
-            at = last
-    return at or (last if anywhere else "")
-
-
-def is_machinery(frame: FrameType) -> bool:
-    """Whether a frame is Trio's, ours, or of Python's own library: not what somebody has to mend."""
-    file = frame.f_code.co_filename
-    if file.startswith(_MACHINERY):
-        return True
-    return file.startswith(_LIBRARY) and not file.removeprefix(_LIBRARY).startswith(_INSTALLED)
+async def _follow(steps: Steps[T]) -> T:
+    """Take some steps in the task that is running."""
+    result = None
+    while True:
+        try:
+            step = steps.send(result)
+        except StopIteration as end:
+            found: T = end.value
+            return found
+        result = await step()

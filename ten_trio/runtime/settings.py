@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -38,15 +39,20 @@ class Settings:
     @classmethod
     def of(cls, extension: Extension, node: Mapping[str, Any]) -> Settings:
         """The settings of `extension` in a node. Raises `ValueError` or `TypeError`."""
-        values = {name: getattr(extension, name) for name in attrs.fields_dict(cls)}
-        for name in node:
-            if name not in values:
-                hint = did_you_mean(name, values)
-                raise TypeError(f'unknown setting "{name}"; {hint}')
-        values.update(node)
-        return _settings(**values)
+        values = _of_class(extension)
+        if node:
+            for name in node:
+                if name not in _NAMES:
+                    hint = did_you_mean(name, _NAMES)
+                    raise TypeError(f'unknown setting "{name}"; {hint}')
+            values = tuple(map(node.get, _NAMES, values))
+        return _settings(*values)
+
+
+_NAMES = tuple(attrs.fields_dict(Settings))
+_of_class = attrgetter(*_NAMES)
 
 
 @lru_cache(maxsize=256)
-def _settings(**values: Any) -> Settings:
-    return Settings(**values)
+def _settings(*values: Any) -> Settings:
+    return Settings(**dict(zip(_NAMES, values, strict=True)))

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .explanation import Block
+from .frames import is_machinery
 from .lanes import Worker
-from .lifecycle import Life, is_machinery
+from .lifecycle import Life
 from .turns import ask_one
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ten_trio.runtime")
 
 _HANDLING = {code.__code__ for code in (Worker._drain, Worker._start_apart, Worker._finish)}
-_LIVING = Life._stage.__code__
+_LIVING = Life._call.__code__
 _ASKING = ask_one.__code__
 _STACK = 6
 _BLOCKS = 99

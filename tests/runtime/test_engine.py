@@ -275,6 +275,23 @@ async def test_a_name_is_given_once_also_at_the_same_time(autojump_clock: object
         assert (await engine.send_cmd(ten.Cmd("x", dest="a"))).ok
 
 
+class Starts(Echo):
+    async def on_start(self, env: ten.TenEnv) -> None:
+        pass
+
+
+@pytest.mark.parametrize("kind", [Echo, Starts])
+async def test_an_extension_is_not_added_if_whoever_adds_it_is_cancelled(
+    kind: type[ten.Extension],
+) -> None:
+    async with ten.open_app() as app, app.open_graph(ten.Graph()) as engine:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await engine.add_extension("a", kind)
+        assert scope.cancelled_caught
+        assert not engine.extensions
+
+
 @pytest.mark.parametrize("stage", ["factory", "on_configure", "on_init", "on_start"])
 async def test_an_extension_that_fails_to_start_is_not_added(stage: str) -> None:
     ended = []

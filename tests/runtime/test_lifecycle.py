@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 import ten_trio as ten
 from ten_trio.runtime.current import NOTHING
@@ -575,6 +577,190 @@ async def test_a_wrong_manual_setting_is_a_typed_error() -> None:
     ):
         async with ten.open_app() as app, app.open_graph(alone(ten.Extension(), property=wrong)):
             pass
+
+
+# Its task ------------------------------------------------------------------------------------------
+
+
+class Echo(ten.Extension):
+    """Has no callbacks."""
+
+    async def on_cmd(self, env: ten.TenEnv, cmd: ten.Cmd) -> None:
+        await env.return_result(cmd.ok())
+
+
+class Starts(Echo):
+    """Has callbacks for its beginning only."""
+
+    tasks: set[trio.lowlevel.Task]
+
+    async def on_configure(self, env: ten.TenEnv) -> None:
+        self.tasks = {trio.lowlevel.current_task()}
+
+    async def on_start(self, env: ten.TenEnv) -> None:
+        self.tasks.add(trio.lowlevel.current_task())
+        await trio.lowlevel.checkpoint()
+
+
+class Deinits(Echo):
+    async def on_deinit(self, env: ten.TenEnv) -> None:
+        pass
+
+
+class Holds(Echo):
+    @asynccontextmanager
+    async def lifespan(self, env: ten.TenEnv) -> AsyncGenerator[None, None]:
+        yield
+
+
+@pytest.mark.parametrize(
+    ("kind", "has_task"), [(Echo, False), (Starts, False), (Deinits, True), (Holds, True)]
+)
+async def test_it_has_a_task_only_while_a_callback_is_still_to_come(
+    kind: type[ten.Extension], has_task: bool
+) -> None:
+    extension = kind()
+    async with ten.open_app() as app, app.open_graph(alone(extension)) as engine:
+        await trio.testing.wait_all_tasks_blocked()
+        life = engine._core.lives["it"]
+        assert (life.task is not None) == has_task
+        assert life.stage == "running"
+        # The other one handles messages.
+        assert len(engine._core.nursery.child_tasks) == 1 + has_task
+        if isinstance(extension, Starts):
+            assert len(extension.tasks) == 1
+        assert (await engine.send_cmd(ten.Cmd("hello", dest="it"))).ok
+    assert engine.report is not None
+    assert not engine.report.grace_exhausted
+    assert engine.report.extensions["it"].on_stop == 0.0
+
+
+async def test_without_a_task_its_nursery_is_closed_all_the_same(autojump_clock: object) -> None:
+    class Works(ten.Extension):
+        async def on_cmd(self, env: ten.TenEnv, cmd: ten.Cmd) -> None:
+            env.nursery.start_soon(self.work)
+            await env.return_result(cmd.ok())
+
+        async def work(self) -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(1)
+                ended.append(trio.current_time())
+
+    ended: list[float] = []
+    began = trio.current_time()
+    async with ten.open_app() as app, app.open_graph(alone(Works())) as engine:
+        await engine.send_cmd(ten.Cmd("go", dest="it"))
+    assert ended == [began + 1]
+    assert engine.report is not None
+    assert not engine.report.grace_exhausted
+
+
+async def test_without_a_task_it_is_named_as_slow_all_the_same(autojump_clock: object) -> None:
+    class Works(ten.Extension):
+        async def on_cmd(self, env: ten.TenEnv, cmd: ten.Cmd) -> None:
+            env.nursery.start_soon(self.work)
+            await env.return_result(cmd.ok())
+
+        async def work(self) -> None:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(7)
+
+    async with ten.open_app(grace=2) as app, app.open_graph(alone(Works())) as engine:
+        await engine.send_cmd(ten.Cmd("go", dest="it"))
+    assert engine.report is not None
+    assert engine.report.grace_exhausted
+    assert "in work" in engine.report.slow["it"]
+
+
+async def test_without_a_task_it_hears_the_others_until_all_have_stopped() -> None:
+    class Asks(ten.Extension):
+        async def on_stop(self, env: ten.TenEnv) -> None:
+            for _ in range(5):
+                await trio.lowlevel.checkpoint()
+            results.append(await env.send_cmd(ten.Cmd("hello", dest="it")))
+
+    results: list[ten.CmdResult] = []
+    graph = alone(Echo())
+    graph.node("asks", Asks)
+    async with ten.open_app() as app:
+        engine = await app.start_graph(graph, sync_stop_before_deinit=True)
+        engine.stop()
+        await engine.wait_closed()
+    assert results[0].ok
+
+
+async def test_what_was_sent_before_the_close_is_handled_without_an_on_stop() -> None:
+    class Counts(ten.Extension):
+        seen = 0
+
+        async def on_data(self, env: ten.TenEnv, data: ten.Data) -> None:
+            self.seen += 1
+
+    for _ in range(20):  # the order in which tasks run is drawn anew each time
+        counts = Counts()
+        async with ten.open_app() as app, app.open_graph(alone(counts)) as engine:
+            await trio.testing.wait_all_tasks_blocked()
+            for _ in range(10):
+                engine._core.host.post(ten.Data("x", dest="it"), NOTHING)
+            engine.stop()
+        assert counts.seen == 10
+
+
+async def test_without_a_task_it_is_built_again() -> None:
+    class Fragile(Echo):
+        on_error = "restart"
+
+        async def on_cmd(self, env: ten.TenEnv, cmd: ten.Cmd) -> None:
+            if cmd.name == "break":
+                raise KeyError("on purpose")
+            await super().on_cmd(env, cmd)
+
+    built: list[Fragile] = []
+
+    def build(name: str) -> Fragile:
+        built.append(Fragile())
+        return built[-1]
+
+    graph = ten.Graph()
+    graph.node("it", build)
+    async with ten.open_app() as app, app.open_graph(graph) as engine:
+        assert not (await engine.send_cmd(ten.Cmd("break", dest="it"))).ok
+        assert (await engine.send_cmd(ten.Cmd("hello", dest="it"))).ok, "held until it was back"
+        assert len(built) == 2
+        await trio.testing.wait_all_tasks_blocked()
+        assert engine._core.lives["it"].task is None
+
+
+async def test_handlers_have_the_context_of_an_on_start_whose_task_is_over() -> None:
+    class Sets(ten.Extension):
+        async def on_start(self, env: ten.TenEnv) -> None:
+            who.set("it")
+
+        async def on_cmd(self, env: ten.TenEnv, cmd: ten.Cmd) -> None:
+            await env.return_result(cmd.ok(who=who.get()))
+
+    who = ContextVar("who", default="nobody")
+    async with ten.open_app() as app, app.open_graph(alone(Sets())) as engine:
+        result = await engine.send_cmd(ten.Cmd("hello", dest="it"))
+    assert result["who"] == "it"
+    assert who.get() == "nobody"
+
+
+async def test_what_must_go_on_rising_from_a_factory_leaves_nothing_behind() -> None:
+    def leave(name: str) -> ten.Extension:
+        raise SystemExit(3)
+
+    log: list[str] = []
+    graph = alone(Life(log))
+    graph.node("leaves", leave)
+    with trio.fail_after(5), pytest.raises(BaseExceptionGroup) as caught:
+        async with ten.open_app(grace=1) as app, app.open_graph(graph):
+            pass
+    assert caught.value.split(SystemExit)[1] is None
+    assert log == ["on_stop", "on_deinit"]
 
 
 # The class itself ----------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ def ask(n: int = 0, **how: Any) -> Say:
 
 
 def test_a_graph_that_is_all_right() -> None:
-    says = (ask(1), ask(2), Say("data", "note", size=3))
+    says = (ask(1), ask(2, wait=0.1), Say("data", "note", size=3))
     told = run_trial(graph_of(Worker), Trial(says=says))
     assert [say for say, result in told.results if result.ok] == [says[0], says[1]]
     assert [data["n"] for data in told.received] == [1, 2]
@@ -65,7 +65,7 @@ def test_a_graph_that_is_all_right() -> None:
 
 
 def test_delays_and_lost_patience() -> None:
-    says = (ask(1), ask(2, patience=0.5), ask(3))
+    says = (ask(1), ask(2, patience=0.5), ask(3, wait=0.1))
     told = run_trial(graph_of(Worker), Trial(says=says, delays=(Delay("w", 0, 5.0),)))
     assert [data["n"] for data in told.received] == [2, 3, 1]
     assert told.given_up == [says[1]]
