@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgpack
-from hypothesis import given, strategies as st
+from hypothesis import given, reject, strategies as st
 
 from ten_trio.messages import (
     AudioFrame,
@@ -185,6 +185,39 @@ def test_no_values_do_harm_to_the_msgpack_codec(values: list[Any]) -> None:
     for number in range(1, 12):
         whole = bytes([number]) + body
         check_harmless(MsgpackCodec(LIMITS), b"\xc8" + len(whole).to_bytes(2) + b"\1" + whole, [])
+
+
+def outcome(data: bytes, before: bytes) -> list[Any]:
+    """What is read of `data` after `before`, and how it ends."""
+    codec = MsgpackCodec(LIMITS, extended=True)
+    codec.receive_data(before)
+    list(iter(codec.next_message, None))
+    codec.receive_data(data)
+    got: list[Any] = []
+    try:
+        got += map(content, iter(codec.next_message, None))
+    except CodecError as error:
+        assert error.offset is not None
+        got += [type(error), error.args, error.offset - len(before)]
+    return got
+
+
+@given(
+    messages(values(ATOMS)),
+    st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=3),
+)
+def test_what_came_before_makes_no_difference(
+    wire: WireMsg, changes: list[tuple[int, int]]
+) -> None:
+    codec = MsgpackCodec(LIMITS, extended=True)
+    try:
+        right = b"".join(codec.encode([wire]))
+    except CodecError:
+        reject()
+    wrong = bytearray(right)
+    for at, byte in changes:
+        wrong[at % len(wrong)] = byte
+    assert str(outcome(bytes(wrong), right * 6)) == str(outcome(bytes(wrong), b""))
 
 
 @given(

@@ -14,8 +14,8 @@ FAULTS = (
     ),
     Fault(
         "a message is written with the destination of the one before",
-        "network.codecs.packing:Packing._head",
-        "if known is not None and known[0] == places:",
+        "network.codecs.packing:Packing.pieces",
+        "if known is not None and known[0] == (msg._src, msg._dests):",
         "if known is not None:",
         "codecs contents",
     ),

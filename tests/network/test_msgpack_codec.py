@@ -555,34 +555,62 @@ def test_bodies_that_are_wrong(body: bytes, error: type[CodecError]) -> None:
         codec.next_message()
 
 
-@pytest.mark.parametrize(
-    ("values", "error"),
-    [
-        ((1, "a", 17, 0), UnknownType),
-        ((1, "a", "b", 0), UnknownType),
-        ((1, "a", 18, 0), UnknownType),
-        ((1, "a", 3, 128), Malformed),
-        ((1, "a", 7, -1), Malformed),
-        ((1, "a", 6, 2**63), Malformed),
-        ((1, "a", 6, 1.0), Malformed),
-        ((1, "a", 2, 2), Malformed),
-        ((1, "a", 2, True), Malformed),
-        ((1, "a", 12, 1), Malformed),
-        ((1, "a", 11, 1), Malformed),
-        ((1, "a", 11, 1e300), Malformed),
-        ((1, "a", 13, b"x"), Malformed),
-        ((1, "a", 14, "x"), Malformed),
-        ((1, "a", 1, 0), Malformed),
-        ((1, "a", 15, -1), Malformed),
-        ((1, "a", 15, "x"), Malformed),
-        ((1, 5, 6, 1), Malformed),
-        ((2, "a", 6, 1), Malformed),
-        ((2**32 - 1,), Malformed),
-    ],
-)
+VALUE_CASES: list[tuple[tuple[Any, ...], type[CodecError]]] = [
+    ((1, "a", 17, 0), UnknownType),
+    ((1, "a", "b", 0), UnknownType),
+    ((1, "a", 18, 0), UnknownType),
+    ((1, "a", 3, 128), Malformed),
+    ((1, "a", 7, -1), Malformed),
+    ((1, "a", 6, 2**63), Malformed),
+    ((1, "a", 6, 1.0), Malformed),
+    ((1, "a", 2, 2), Malformed),
+    ((1, "a", 2, True), Malformed),
+    ((1, "a", 12, 1), Malformed),
+    ((1, "a", 11, 1), Malformed),
+    ((1, "a", 11, 1e300), Malformed),
+    ((1, "a", 13, b"x"), Malformed),
+    ((1, "a", 14, "x"), Malformed),
+    ((1, "a", 1, 0), Malformed),
+    ((1, "a", 15, -1), Malformed),
+    ((1, "a", 15, "x"), Malformed),
+    ((1, 5, 6, 1), Malformed),
+    ((2, "a", 6, 1), Malformed),
+    ((2**32 - 1,), Malformed),
+]
+
+
+@pytest.mark.parametrize(("values", "error"), VALUE_CASES)
 def test_values_that_are_wrong(values: tuple[Any, ...], error: type[CodecError]) -> None:
     with pytest.raises(error):
         read(with_properties(*values))
+
+
+# What messages of each type begin with, in the cases above.
+RIGHT = (
+    HEAD + packed(16, 0) + TAIL,
+    HEAD + packed(16, 1, "a", 6, 1) + TAIL,
+    packed(2, 13, "result", 13, "", 16, 0, 15, 0, 16, 0) + TAIL + packed(5, 1, 5, 0, 2, 1),
+    packed(7, 13, "timer", 13, "", 16, 0, 15, 0, 16, 0) + TAIL + packed(9, 0, 10, 0, 5, 0),
+    packed(9, 13, "data", 13, "", 16, 0, 15, 0, 16, 0, 14, b""),
+)
+
+
+@pytest.mark.parametrize("right", RIGHT)
+def test_what_is_wrong_is_the_same_after_messages_that_begin_alike(right: bytes) -> None:
+    def error(before: bytes, body: bytes) -> tuple[type, object, int]:
+        codec = MsgpackCodec()
+        codec.receive_data(before)
+        rest(codec)
+        codec.receive_data(framed(body))
+        with pytest.raises(CodecError) as caught:
+            rest(codec)
+        assert caught.value.offset is not None
+        return type(caught.value), caught.value.args, caught.value.offset - len(before)
+
+    wrong = [body for body, _ in BODY_CASES if len(body) > 1]
+    wrong += [HEAD + packed(16, *values) + TAIL for values, _ in VALUE_CASES]
+    for body in wrong:
+        assert error(framed(right) * 5, body) == error(b"", body), body
 
 
 @pytest.mark.parametrize("data", [b"\x00", b"\x93\x01", b"GET / HTTP/1.1", b"\xc0", b"{"])
@@ -643,3 +671,14 @@ def test_a_result() -> None:
 def test_a_timer() -> None:
     back = sent(Timer(timer_id=2**32 - 1, timeout_us=2**64 - 1, times=-1))
     assert (back.timer_id, back.timeout_us, back.times) == (2**32 - 1, 2**64 - 1, -1)
+
+
+def test_nothing_is_kept_of_what_has_been_written() -> None:
+    content = bytearray(70_000)
+    frame = VideoFrame("img")
+    frame.lend_buf(content)
+    codec = MsgpackCodec()
+    codec.encode([WireMsg.of(frame)])
+    del frame
+    # As long as anything refers to them, the bytes can't become more.
+    content.append(0)

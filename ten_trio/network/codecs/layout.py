@@ -106,18 +106,20 @@ class Layout:
     """How messages of one class lie on the wire."""
 
     __slots__ = (
-        "_values",
         "blank",
         "cls",
         "fields",
         "has_bool",
         "has_buf",
         "has_id",
+        "is_flat",
+        "length",
         "number",
         "row",
         "sets",
         "tags",
         "text",
+        "values",
     )
 
     def __init__(self, cls: type[Msg], *fields: WireField) -> None:
@@ -130,17 +132,22 @@ class Layout:
         # Type after type, with room for the values.
         self.row: list[Any] = [part for field in fields for part in (field.tag, None)]
         self.has_bool = any(field.tag == ValueType.BOOL for field in fields)
-        # Everything that follows the properties.
+        # Everything that follows the properties, and None for the end.
         ids = [ValueType.STRING.value] * (2 if self.has_id else 0)
-        self.tags = [*ids, *(field.tag for field in fields)]
+        self.tags = (*ids, *(field.tag for field in fields), None)
+        self.length = 2 * len(self.tags) - 1
+        self.is_flat = all(field.tag != ValueType.ARRAY for field in fields)
         self.has_buf = issubclass(cls, Buffered)
         # The quickest way to a message of this class with everything at its default.
         self.blank: Callable[[], Any] = cls()._shell
-        self._values = attrgetter("name", *(field.attribute for field in fields))
+        # What a message has in the fields.
+        self.values = _values_of([field.attribute for field in fields])
 
-    def values(self, msg: Msg) -> tuple[Any, ...]:
-        """Return what `msg` has in the fields."""
-        return self._values(msg)[1:] if self.fields else ()
+
+def _values_of(attributes: list[str]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(attributes) > 1:
+        return attrgetter(*attributes)
+    return lambda msg: tuple([getattr(msg, attribute) for attribute in attributes])
 
 
 def _buf(content: object) -> bytes:

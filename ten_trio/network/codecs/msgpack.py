@@ -6,6 +6,7 @@ docs/protocol.md describes it.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from ...errors import GraphError
@@ -18,12 +19,15 @@ from ..codec import (
     UnknownType,
     WireMsg,
 )
-from .packing import EXT_TYPE, Packing, joined
+from .packing import EXT_TYPE, HEADER, Packing, joined
 from .received import Received
 from .unpacking import Unpacking
 
 _FIXED: Final = {0xD4: 1, 0xD5: 2, 0xD6: 4, 0xD7: 8, 0xD8: 16}
-_SIZED: Final = {0xC7: 1, 0xC8: 2, 0xC9: 4}
+"""Of these sizes a body can be; first comes the byte that says so, then the ext type."""
+
+_SIZED: Final = {0xC7: 3, 0xC8: 4, 0xC9: 6}
+"""How long the header is that begins with this byte; between this and the ext type is the size."""
 
 
 class MsgpackCodec:
@@ -38,11 +42,10 @@ class MsgpackCodec:
 
     def __init__(self, limits: CodecLimits | None = None, *, extended: bool = False) -> None:
         self.limits = limits or CodecLimits()
+        self._most = self.limits.max_message
         self._received = Received()
         self._packing = Packing(self.limits, extended=extended)
         self._unpacking = Unpacking(self.limits)
-        self._header = 0
-        self._body = 0  # 0: the header hasn't been read
         self._error: CodecError | None = None
 
     @property
@@ -74,43 +77,17 @@ class MsgpackCodec:
         received = self._received
         begin = received.offset
         try:
-            header = self._header or self._read_header()
-            whole = header + self._body
-            if not header or received.size < whole:
+            header, whole = _sizes(received.peek(HEADER))
+            if whole > self._most:
+                raise TooLong(f"a message of {whole} bytes; at most {self._most} may be")
+            if received.size < whole:
                 return None
             begin += header
-            self._header = 0
             return self._unpacking.message(received.take(whole)[header:])
         except CodecError as error:
             error.offset = begin + (error.offset or 0)
             self._error = error
             raise
-
-    def _read_header(self) -> int:
-        head = self._received.peek(6)
-        if not head:
-            return 0
-        first = head[0]
-        if first in _SIZED:
-            width = _SIZED[first]
-            size = int.from_bytes(head[1 : 1 + width])
-        elif first in _FIXED:
-            width, size = 0, _FIXED[first]
-        else:
-            raise Malformed(f"0x{first:02x} doesn't begin a message")
-        if len(head) < width + 2:
-            return 0
-        if head[width + 1] != EXT_TYPE:
-            wrong = UnknownType(f"there is no ext type {head[width + 1]}")
-            wrong.offset = width + 1
-            raise wrong
-        if width + 2 + size > self.limits.max_message:
-            text = (
-                f"a message of {width + 2 + size} bytes; at most {self.limits.max_message} may be"
-            )
-            raise TooLong(text)
-        self._header, self._body = width + 2, size
-        return self._header
 
     def encode(self, messages: Iterable[WireMsg]) -> list[Buffer]:
         """Return what to write, in order. Small pieces have been joined; big buffers are not copied.
@@ -131,9 +108,30 @@ class MsgpackCodec:
                 wrong = Malformed(f"{wire.msg!r} can't be written: {error}")
                 wrong.index = index
                 raise wrong from error
-        return joined(pieces)
+        return pieces if len(pieces) == 1 else joined(pieces)
 
     @property
     def trailing_data(self) -> bytes:
         """What has been received and isn't part of a message returned so far."""
         return self._received.all()
+
+
+@lru_cache(maxsize=1_024)
+def _sizes(head: bytes) -> tuple[int, int]:
+    """Return the sizes of the header and of the whole message, of which this is the beginning.
+
+    As long as they can't be told, they are none and more than there is.
+    """
+    if not head:
+        return 0, 1
+    first = head[0]
+    header = 2 if first in _FIXED else _SIZED.get(first, 0)
+    if not header:
+        raise Malformed(f"0x{first:02x} doesn't begin a message")
+    if len(head) < header:
+        return 0, header
+    if head[header - 1] != EXT_TYPE:
+        wrong = UnknownType(f"there is no ext type {head[header - 1]}")
+        wrong.offset = header - 1
+        raise wrong
+    return header, header + (_FIXED.get(first) or int.from_bytes(head[1 : header - 1]))

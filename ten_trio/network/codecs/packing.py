@@ -1,13 +1,13 @@
 """From messages to bytes: one pass over each message, into a flat list that msgpack packs at once.
 
-What msgpack can't do by itself (a float of 32 bits) or shouldn't copy (a big buffer) interrupts the
-list: what has been collected is packed, and the bytes in question follow as a piece of their own.
+What msgpack can't do by itself (a float of 32 bits) or shouldn't copy (a big buffer) is cut out of the
+list: what lies between the cuts is packed, and the bytes in question are pieces of their own.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 import msgpack
@@ -48,15 +48,16 @@ _STR, _INT64, _UINT64, _FLOAT64, _BOOL = (
     ValueType.BOOL.value,
 )
 _ARRAY, _OBJECT = ValueType.ARRAY.value, ValueType.OBJECT.value
-_PLAIN: Final = {str: _STR, float: _FLOAT64, bytes: BUF}
 _FLOAT32: Final = struct.Struct(">Bf")
 _LONG: Final = struct.Struct(">BI")
-_SMALL_HEADERS: Final = tuple(bytes((0xC7, size, EXT_TYPE)) for size in range(256))
 _MIDDLE: Final = struct.Struct(">BHB")
 _LARGE: Final = struct.Struct(">BIB")
 
 
 _Places: TypeAlias = tuple[Loc, tuple[Loc, ...]]
+
+_Cut: TypeAlias = tuple[int, tuple[Buffer, ...]]
+"""Where in the list something stands that is written as these pieces."""
 
 
 class Packing:
@@ -67,64 +68,71 @@ class Packing:
         self.extended = extended
         self.dropped = 0
         self._most = 3 * limits.max_properties + FREE
+        self._depth = limits.max_depth
         self._suspicious = min(limits.max_string, limits.max_message) - HEADER
-        # Text that isn't Unicode (half of a surrogate pair) can't be written: it becomes "?".
+        self._ordinary = min(self._suspicious, BIG)
         # Its buffer grows by itself; what it has from the beginning is kept by every idle connection.
-        self._pack = msgpack.Packer(unicode_errors="replace", buf_size=_PACKED).pack
+        packer = msgpack.Packer(buf_size=_PACKED)
+        self._pack, self._pack_ext = packer.pack, packer.pack_ext_type
         self._flat: list[Any] = []
-        self._pieces: list[Buffer] = []
-        self._count = 0
-        self._heads: dict[tuple[int, str], tuple[_Places, bytes]] = {}
+        self._cuts: list[_Cut] = []
+        self._heads: dict[tuple[Layout, str], tuple[_Places, bytes]] = {}
 
     def pieces(self, wire: WireMsg) -> list[Buffer]:
         """Return the bytes of one message, in pieces. Raises `CodecError`, `GraphError`."""
         msg, cmd_id = wire
-        layout = BY_CLASS.get(type(msg))
+        layout = BY_CLASS.get(msg.__class__)
         if layout is None:
             raise Malformed(f"{msg!r} is nothing that can be sent to another process")
-        self._count = 0
-        flat = self._flat = []
-        self._pieces = [b"", self._head(msg, layout)]
-        flat.append(_OBJECT)
+        self._cuts = []
+        count = 0
+        # All before the properties is the same for most messages. Tuples look first whether they
+        # hold the same objects, and mostly they do.
+        known = self._heads.get((layout, msg.name))
+        if known is not None and known[0] == (msg._src, msg._dests):
+            head = known[1]
+        else:
+            head, count = self._head(msg, layout)
+        flat = self._flat = [_OBJECT]
         props = msg._props
         if self.extended and (more := _more(msg)):
             props = {**props, FIELDS: more}
         if props:
-            self._items(props, self.limits.max_depth)
+            self._items(props, self._depth)
         else:
             flat.append(0)
         if layout.has_id:
             flat += (_STR, cmd_id, _STR, msg.seq_id)  # type: ignore[attr-defined]
         if layout.fields:
             self._fields(msg, layout)
-        self._flush()
-        pieces = self._pieces
+        if count + len(flat) > self._most:
+            raise TooManyProperties(f"more than {self.limits.max_properties} properties")
+        if self._cuts:
+            pieces = [head, *self._cut()]
+        else:
+            body = head + self._packed(flat)
+            flat.clear()
+            if len(body) <= self._ordinary:
+                return [self._pack_ext(EXT_TYPE, body)]
+            pieces = [body]
         size = sum(map(len, pieces))
         if size > self._suspicious:
             self._check(msg, size + HEADER)
-        pieces[0] = _SMALL_HEADERS[size] if size < 2**8 else _header(size)
-        return pieces
+        return [_header(size), *pieces]
 
-    def _head(self, msg: Msg, layout: Layout) -> bytes:
-        """Return all before the properties, which is the same for most messages."""
-        key = layout.number, msg.name
-        src, dests = places = msg._src, msg._dests
-        known = self._heads.get(key)
-        # Tuples look first whether they hold the same objects, and mostly they do.
-        if known is not None and known[0] == places:
-            return known[1]
-        flat = self._flat
-        flat += (layout.number, _STR, layout.text, _STR, msg.name)
-        self._location(src)
-        flat += (_ARRAY, len(dests))
-        for dest in dests:
-            self._location(dest)
-        head = self._packed()
+    def _head(self, msg: Msg, layout: Layout) -> tuple[bytes, int]:
+        """Return all before the properties, and how many values that is; remember it."""
+        places = msg._src, msg._dests
+        flat = [layout.number, _STR, layout.text, _STR, msg.name, *_location(msg._src)]
+        flat += (_ARRAY, len(msg._dests))
+        for dest in msg._dests:
+            flat += _location(dest)
+        head = self._packed(flat)
         if len(head) <= _SHORT:
             if len(self._heads) >= _KNOWN_HEADS:
                 self._heads.clear()
-            self._heads[key] = places, head
-        return head
+            self._heads[layout, msg.name] = places, head
+        return head, len(flat)
 
     def _check(self, msg: Msg, size: int) -> None:
         limits = self.limits
@@ -136,19 +144,6 @@ class Packing:
         if any(len(text) > limits.max_string for text in texts):
             raise TooLong(f"{msg!r} has a string of more than {limits.max_string} characters")
 
-    def _location(self, loc: Loc) -> None:
-        app, graph, extension = loc.app_uri, loc.graph_id, loc.extension_name
-        if extension is not None and graph is not None and app is not None:
-            self._flat += (
-                *(_OBJECT, 3, "app", _STR, app),
-                *("graph", _STR, graph, "extension", _STR, extension),
-            )
-            return
-        parts = loc.to_dict()
-        self._flat += (_OBJECT, len(parts))
-        for key, part in parts.items():
-            self._flat += (key, _STR, part)
-
     def _fields(self, msg: Msg, layout: Layout) -> None:
         flat = self._flat
         if isinstance(msg, StartGraph):
@@ -156,7 +151,7 @@ class Packing:
             flat += (_BOOL, int(msg.long_running_mode), _BOOL, int(msg.sync_stop_before_deinit))
             for part in (nodes, connections):
                 self._value(part, self.limits.max_depth)
-            self._flat += (_STR, msg.predefined_graph_name, _STR, text)
+            flat += (_STR, msg.predefined_graph_name, _STR, text)
             return
         values = layout.values(msg)
         if layout.has_buf:
@@ -177,25 +172,26 @@ class Packing:
                 flat.append(int(value) if tag == _BOOL else value)
 
     def _items(self, items: Mapping[str, Any], left: int) -> None:
-        values = items.values()
-        if not self.extended and (None in values or INVALID in values):
-            # What isn't there and what is null are the same to those who read it.
-            kept = {k: v for k, v in items.items() if v is not None and v is not INVALID}
-            self.dropped += len(items) - len(kept)
-            items = kept
         flat = self._flat
+        begin = len(flat)
         flat.append(len(items))
         for key, value in items.items():
             cls = value.__class__
-            if cls is int:
+            if cls is str:
+                flat += (key, _STR, value)
+            elif cls is int:
                 flat += (key, _INT64 if value <= INT64_MAX else _UINT64, value)
+            elif cls is float:
+                flat += (key, _FLOAT64, value)
             elif cls is bool:
                 flat += (key, _BOOL, 1 if value else 0)
-            elif cls in _PLAIN and (cls is not bytes or len(value) < BIG):
-                flat += (key, _PLAIN[cls], value)
-            else:
+            elif self.extended or not (value is None or value is INVALID):
                 flat.append(key)
                 self._value(value, left)
+            else:
+                # What isn't there and what is null are the same to those who read it.
+                self.dropped += 1
+                flat[begin] -= 1
 
     def _value(self, value: Any, left: int) -> None:
         kind = type_of(value)
@@ -218,7 +214,7 @@ class Packing:
         elif kind is ValueType.BUF:
             self._buffer(value)
         elif kind is ValueType.FLOAT32:
-            self._piece(_FLOAT32.pack(0xCA, Float32(value)))
+            self._as(_FLOAT32.pack(0xCA, Float32(value)))
         else:
             self._flat.append(int(value) if kind is ValueType.BOOL else value)
 
@@ -235,34 +231,47 @@ class Packing:
         if len(view) < BIG:
             self._flat.append(view)
         elif len(view) < 2**16:
-            self._piece(b"\xc5" + len(view).to_bytes(2))
-            self._pieces.append(view)
+            self._as(b"\xc5" + len(view).to_bytes(2), view)
         else:
             if len(view) > self.limits.max_message:
                 raise TooLong(f"a buffer of more than {self.limits.max_message} bytes")
-            self._piece(_LONG.pack(0xC6, len(view)))
-            self._pieces.append(view)
+            self._as(_LONG.pack(0xC6, len(view)), view)
 
-    def _piece(self, piece: bytes) -> None:
-        self._flush()
-        self._pieces.append(piece)
-        self._count += 1
+    def _as(self, *pieces: Buffer) -> None:
+        """Let these pieces stand for one value."""
+        self._cuts.append((len(self._flat), pieces))
+        self._flat.append(None)
 
-    def _flush(self) -> None:
-        if self._flat:
-            self._pieces.append(self._packed())
+    def _cut(self) -> Iterator[Buffer]:
+        """Yield what is between the cuts, packed, and what they stand for; keep none of it."""
+        flat, self._flat = self._flat, []
+        cuts, self._cuts = self._cuts, []
+        begin = 0
+        for at, pieces in cuts:
+            yield self._packed(flat[begin:at])
+            yield from pieces
+            begin = at + 1
+        if begin < len(flat):
+            yield self._packed(flat[begin:])
 
-    def _packed(self) -> bytes:
-        """Empty the list into bytes."""
-        flat = self._flat
+    def _packed(self, flat: list[Any]) -> bytes:
+        try:
+            packed: bytes = self._pack(flat)
+        except UnicodeEncodeError:
+            # Half of a surrogate pair is no Unicode and can't be written: it becomes "?".
+            packed = msgpack.packb(flat, unicode_errors="replace")
         count = len(flat)
-        self._count += count
-        if self._count > self._most:
-            raise TooManyProperties(f"more than {self.limits.max_properties} properties")
-        packed: bytes = self._pack(flat)
-        flat.clear()
         # An array, without the header that says so.
         return packed[1 if count < 16 else 3 if count < 2**16 else 5 :]
+
+
+def _location(loc: Loc) -> list[Any]:
+    parts = loc.to_dict()
+    return [
+        _OBJECT,
+        len(parts),
+        *(each for key, part in parts.items() for each in (key, _STR, part)),
+    ]
 
 
 def _header(size: int) -> bytes:
@@ -300,8 +309,6 @@ def _texts(value: Any) -> list[str]:
 
 def joined(pieces: list[Buffer]) -> list[Buffer]:
     """Return the same bytes with the small pieces joined."""
-    if pieces and max(map(len, pieces)) < BIG:
-        return [b"".join(pieces)]
     made: list[Buffer] = []
     small: list[Buffer] = []
     for piece in pieces:

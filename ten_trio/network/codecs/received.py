@@ -40,7 +40,8 @@ class Received:
             if len(self._tail) >= _GATHERED:
                 self._flush()
         else:
-            self._flush()
+            if self._tail:
+                self._flush()
             self._chunks.append(chunk)
         self.size += len(chunk)
 
@@ -56,11 +57,20 @@ class Received:
 
         From `BIG` on, they are a view.
         """
-        taken = self._front(count)
         self.size -= count
         self.offset += count
-        end = count + self._at
-        chunks = self._chunks
+        chunks, at = self._chunks, self._at
+        end = at + count
+        if count < BIG and chunks and end <= len(chunks[0]):
+            # Nearly always.
+            first = chunks[0]
+            if end < len(first):
+                self._at = end
+            else:
+                self._at = 0
+                chunks.popleft()
+            return first[at:end]
+        taken = self._front(count)
         while chunks and end >= len(chunks[0]):
             end -= len(chunks.popleft())
         self._at = end

@@ -8,8 +8,7 @@ message gets a view of it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -50,22 +49,20 @@ from ..codec import (
     WireMsg,
 )
 from . import graph_form
-from .known import MOST_COUNTED, Head, Known
+from .known import END, Head, Known
 from .layout import BUF, BY_NUMBER, Layout, seconds
 from .packing import FREE
+from .plain import plain_message, set_fields
 from .received import BIG
 
 _WINDOW: Final = 4_096
 
-_END: Final = b"\xc0"
-"""A nil after the body: if it doesn't come out last, and as such, the body ended within a value."""
-
 _STR: Final = ValueType.STRING.value
 _ARRAY, _OBJECT = ValueType.ARRAY.value, ValueType.OBJECT.value
-_INT64: Final = ValueType.INT64.value
+_INT64, _FLOAT64 = ValueType.INT64.value, ValueType.FLOAT64.value
 _BOOL, _FLOAT32 = ValueType.BOOL.value, ValueType.FLOAT32.value
 _NOTHING: Final = (ValueType.NULL.value, ValueType.INVALID.value)
-_PLAIN: Final = {_STR: str, ValueType.FLOAT64.value: float, BUF: bytes}
+_PLAIN: Final = {_STR: str, _FLOAT64: float, BUF: bytes}
 _SIZED: Final[dict[int, type[SizedInt]]] = {
     cls.kind.value: cls for cls in (Int8, Int16, Int32, SizedInt, UInt8, UInt16, UInt32, UInt64)
 }
@@ -82,16 +79,6 @@ _LONGEST_HEAD: Final = 1_024
 _EVERY: Final = 4  # see _remember
 
 
-_unpackb: Final = partial(
-    msgpack.unpackb,
-    use_list=False,
-    object_pairs_hook=tuple,
-    max_array_len=MOST_COUNTED,
-    max_map_len=0,
-    max_ext_len=0,
-)
-
-
 class Unpacking:
     """Reads messages of one connection."""
 
@@ -99,9 +86,9 @@ class Unpacking:
         self.limits = limits
         self.dropped = 0
         self._most = 3 * limits.max_properties + FREE
+        self._longest = limits.max_string
         # Shared, since each takes 40 KiB, which most connections need for a moment now and then.
         self._spare = _SPARE.setdefault(limits.max_message, deque())
-        self._take: Callable[[], Any] = iter(()).__next__
         self._run: Iterator[Any] = iter(())
         self._length = 0
         self._body: bytes | memoryview = b""
@@ -116,15 +103,39 @@ class Unpacking:
 
         Raises `CodecError` with the offset in the body.
         """
+        known = run = None
+        if body.__class__ is bytes:
+            for known in self._heads:
+                if body.startswith(known.prefix):
+                    run = known.run(body)
+                    if run is not None and len(body) <= self._longest:
+                        found = plain_message(known.layout, known.head, run)
+                        if found is not None:
+                            return found
+                    break
+            else:
+                known = None
+        return self._message(body, known, run)
+
+    def _message(
+        self, body: bytes | memoryview, known: Known | None, run: Sequence[Any] | None
+    ) -> WireMsg:
+        """Read a message that may be anything; perhaps known is how it begins, and the run of what follows."""
         self._body = body
         self._begin = self._fed = self._length = 0
         try:
             if body.__class__ is not bytes:
                 return self._big(memoryview(body))
-            for known in self._heads:
-                if body.startswith(known.prefix):
-                    return self._like(known, body)
-            return self._unlike(body)
+            if known is None:
+                return self._unlike(body)
+            begin = len(known.prefix)
+            if run is None:
+                self._start(body[begin:], begin, whole=True)
+                known.count(self._length)
+            else:
+                self._begin, self._fed = begin, len(body) - begin
+                self._use(run)
+            return self._rest(known.layout, known.head)
         except StopIteration:
             raise self._at(Malformed("the message ends too early"), len(body)) from None
         except CodecError as error:
@@ -133,22 +144,6 @@ class Unpacking:
             raise self._at(Malformed(str(error))) from None
         finally:
             self._body = b""
-
-    def _like(self, known: Known, body: bytes) -> WireMsg:
-        """Read a message that begins like one before; mostly it has as many values, too."""
-        begin = len(known.prefix)
-        part = body[begin:]
-        try:
-            run = _unpackb(known.array + part + _END)
-            if run[-1] is not None:
-                raise ValueError
-        except (ValueError, msgpack.UnpackException):
-            self._start(part, begin, whole=True)
-            known.count(self._length)
-        else:
-            self._begin, self._fed = begin, len(part)
-            self._use(run)
-        return self._rest(known.layout, known.head)
 
     def _unlike(self, body: bytes) -> WireMsg:
         layout = self._layout(body)
@@ -203,11 +198,11 @@ class Unpacking:
         self._begin, self._fed = begin, len(part)
         try:
             if whole and part.__class__ is bytes:
-                unpacker.feed(part + _END)
+                unpacker.feed(part + END)
             else:
                 unpacker.feed(part)
                 if whole:
-                    unpacker.feed(_END)
+                    unpacker.feed(END)
             run = list(islice(unpacker, self._most + 1))
         except (ValueError, msgpack.UnpackException) as error:
             raise self._located(Malformed(f"not what a message consists of: {error}")) from None
@@ -226,7 +221,6 @@ class Unpacking:
             self._check_strings(run)
         self._length = len(run)
         self._run = iter(run)
-        self._take = self._run.__next__
 
     def _new_unpacker(self) -> Any:
         return msgpack.Unpacker(
@@ -236,7 +230,7 @@ class Unpacking:
             max_array_len=0,
             max_map_len=0,
             max_ext_len=0,
-            max_buffer_size=self.limits.max_message + len(_END),
+            max_buffer_size=self.limits.max_message + len(END),
             read_size=1_024,
         )
 
@@ -260,14 +254,18 @@ class Unpacking:
         return name, src, tuple([self._location() for _ in range(self._counted(take()))])
 
     def _rest(self, layout: Layout, head: Head) -> WireMsg:
-        take = self._take
         msg = layout.blank()
         msg.name, msg._src, msg._dests = head
-        self._expect(_OBJECT)
-        props = self._items(take(), self.limits.max_depth)
-        more = self._own(props) if props else None
-        msg._props = props or NO_PROPERTIES
-        msg._shared = not props
+        run = self._run
+        if next(run) != _OBJECT:
+            raise _missing(_OBJECT)
+        props = self._items(next(run), self.limits.max_depth)
+        more = None
+        if props:
+            if "" in props or FIELDS in " ".join(props):
+                more = self._own(props)
+            msg._props = props or NO_PROPERTIES
+            msg._shared = not props
         if layout.number == _START_GRAPH:
             cmd_id = self._start_graph(msg, layout, more)
         else:
@@ -279,24 +277,13 @@ class Unpacking:
     def _fields(self, msg: Any, layout: Layout) -> str:
         """Set what follows the properties, up to the end of the message; return the id."""
         if not self._cut:
-            rest = list(self._run)
-            values = rest[1::2]
-            if len(values) == len(layout.tags) and rest[:-1:2] == layout.tags:
-                try:
-                    cmd_id = ""
-                    if layout.has_id:
-                        cmd_id, msg.seq_id = map(string, values[:2])
-                        if not layout.sets:
-                            return cmd_id
-                        del values[:2]
-                    for (attribute, make), value in zip(layout.sets, values, strict=True):
-                        setattr(msg, attribute, make(value))
-                    return cmd_id
-                except TenError:
-                    pass
+            rest = tuple(self._run)
+            if len(rest) == layout.length:
+                found = set_fields(msg, layout, rest, 0)
+                if found is not None:
+                    return found
             # Go through it slowly, to say where it goes wrong.
             self._run = iter(rest)
-            self._take = self._run.__next__
         cmd_id = self._ids(msg) if layout.has_id else ""
         for tag, attribute, make in layout.fields:
             self._expect(tag)
@@ -317,8 +304,6 @@ class Unpacking:
 
     def _own(self, props: dict[str, Any]) -> Any:
         """Remove what can't be a property; return what isn't meant to be one."""
-        if "" not in props and FIELDS not in " ".join(props):
-            return None
         more = None
         for key in [key for key in props if key[:3] in _OWN]:
             if not key or key[3:4] in ("", ".", "["):
@@ -393,15 +378,21 @@ class Unpacking:
     def _items(self, count: object, left: int) -> dict[str, Any]:
         run = self._run
         made: dict[str, Any] = {}
+        if count.__class__ is not int or not 0 <= count < 2**32:
+            raise Malformed("a count that isn't one")
         # If there are fewer, whatever has to come next will be missing too.
-        for key, tag, value in islice(zip(run, run, run, strict=False), self._counted(count)):
+        for key, tag, value in islice(zip(run, run, run), count):  # noqa: B905
             if key.__class__ is not str:
                 raise Malformed("a key that isn't a string")
             cls = value.__class__
-            if _PLAIN.get(tag) is cls or (tag == _INT64 and cls is int and value < 2**63):
+            if cls is str:
+                made[key] = value if tag == _STR else self._value(tag, value, left)
+            elif cls is int and tag == _INT64 and value < 2**63:
                 made[key] = value
-            elif tag == _BOOL and cls is int and 0 <= value <= 1:
+            elif cls is int and tag == _BOOL and 0 <= value <= 1:
                 made[key] = value == 1
+            elif cls is float and tag == _FLOAT64:
+                made[key] = value
             else:
                 made[key] = self._value(tag, value, left)
         return made
@@ -440,9 +431,12 @@ class Unpacking:
             raise TooDeep(f"containers are nested more than {self.limits.max_depth} deep")
         return left - 1
 
+    def _take(self) -> Any:
+        return next(self._run)
+
     def _expect(self, tag: int) -> None:
         if self._take() != tag:
-            raise Malformed(f"no {ValueType(tag).name.lower()} where one has to be")
+            raise _missing(tag)
 
     def _string(self) -> str:
         take = self._take
@@ -485,6 +479,10 @@ class Unpacking:
         except (ValueError, msgpack.UnpackException):
             pass
         return self._begin + good
+
+
+def _missing(tag: int) -> Malformed:
+    return Malformed(f"no {ValueType(tag).name.lower()} where one has to be")
 
 
 def _add_more(msg: Any, more: dict[str, Any]) -> None:
