@@ -57,7 +57,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     wanted = [case for case in CASES if _wanted(case.name, args.cases)]
     # What takes minutes is asked for by its whole name, or by --long.
-    cases = [c for c in wanted if not c.is_long or args.long or args.list or c.name in args.cases]
+    cases = [
+        c
+        for c in wanted
+        if not c.is_long
+        or args.long
+        or args.list
+        or {c.name, c.name.partition("/")[0]} & {*args.cases}
+    ]
     with_guarantees = _wanted(GUARANTEES, args.cases)
     old: comparing.Figures = {}
     if args.compare is not None:
@@ -137,6 +144,7 @@ async def _run(
         console.width, 170
     )  # a line that the terminal breaks is better than a cut one
     rounds = args.rounds or (2 if args.quick else 3)
+    began = perf_counter()
     load_before = os.getloadavg()
     document: dict[str, Any] = {
         "date": datetime.now(UTC).date().isoformat(),
@@ -177,7 +185,8 @@ async def _run(
             console.print("in CPU time of the thread; give or take half the interquartile range")
         nursery.cancel_scope.cancel("everything is measured")
     load = f"{load_before[0]:.1f} before, {os.getloadavg()[0]:.1f} after"
-    console.print(f"load average: {load}")
+    minutes, seconds = divmod(round(perf_counter() - began), 60)
+    console.print(f"load average: {load}; all this took {minutes} min {seconds} s")
     if args.check:
         for row in rows:
             if row.is_over(args.factor):

@@ -165,7 +165,7 @@ CASES = [
             "p99": ("the same, 99 % are faster", ""),
             "cpu": ("a session's share of one core, timers included", "%"),
         },
-        most_rounds=3,
+        most_rounds=2,
     ),
     *FLOOD_CASES.cases(
         "ms",
@@ -173,6 +173,6 @@ CASES = [
             "p50": (f"a frame in {QUIET} quiet sessions beside a flood", ""),
             "p99": ("the same, 99 % are faster", ""),
         },
-        most_rounds=3,
+        most_rounds=2,
     ),
 ]

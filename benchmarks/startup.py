@@ -116,7 +116,7 @@ def _import_case(name: str, title: str, module: str) -> Case:
         partial(_import, module=module),
         unit="import trio",
         base=partial(_import, module="trio"),
-        most_rounds=5,
+        most_rounds=2,
     )
 
 

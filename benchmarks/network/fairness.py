@@ -59,5 +59,5 @@ CASES = Several("network-fair", _beside_a_flood).cases(
         "p99": ("the same, 99 % are faster", ""),
         "alone": ("without the flood, 99 % are faster", ""),
     },
-    most_rounds=3,
+    most_rounds=2,
 )

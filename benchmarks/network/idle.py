@@ -13,10 +13,13 @@ import trio_websocket
 import ten_trio as ten
 from ten_trio.network import MsgpackCodec, WireMsg
 
-from ..harness import Case, Run
+from ..harness import Case, Run, Several
 from . import far
 
 Wait = Callable[[], Awaitable[object]]
+
+COUNT = 300
+"""Connections."""
 
 
 def _first_message(graph_id: str) -> bytes:
@@ -61,7 +64,7 @@ async def _over_websocket(nursery: trio.Nursery, host: str, port: int, hello: by
 
 def _count(run: Run) -> int:
     # Memory comes in pages: few connections would take none at all.
-    return max(run.times(1_000), 200)
+    return max(run.times(COUNT), 200)
 
 
 async def _measure(run: Run, what: str) -> dict[str, float]:
@@ -86,31 +89,31 @@ async def _measure(run: Run, what: str) -> dict[str, float]:
     return {"memory": memory / n, "close": seconds}
 
 
-async def _memory(run: Run, *, what: str) -> float:
-    """KiB."""
-    return (await _measure(run, what))["memory"] / 1024
+async def _measure_both(run: Run, *, what: str, base: str) -> dict[str, float]:
+    """One server of ours, and right before it and after it what it is compared with."""
+    before, ours, after = [await _measure(run, each) for each in (base, what, base)]
+    return {
+        "memory": ours["memory"] / 1_024,
+        "bare": (before["memory"] + after["memory"]) / 2 / 1_024,
+        "close": 2 * ours["close"] / (before["close"] + after["close"]),
+    }
 
 
-async def _close(run: Run, *, what: str) -> float:
-    """Seconds for one."""
-    return (await _measure(run, what))["close"] / _count(run)
+def _cases(name: str, kind: str, what: str, base: str, base_unit: str) -> list[Case]:
+    several = Several(f"network-idle {name}", partial(_measure_both, what=what, base=base))
 
+    def case(case_name: str, title: str, figure: str, unit: str) -> Case:
+        return Case(case_name, title, several.figure(figure), unit, is_ratio=False, most_rounds=2)
 
-def _memory_case(name: str, title: str, what: str) -> Case:
-    measure = partial(_memory, what=what)
-    return Case(f"network-idle/{name}", title, measure, "KiB", is_ratio=False, most_rounds=3)
-
-
-def _close_case(name: str, title: str, what: str, base: str, unit: str) -> Case:
-    measure, floor = partial(_close, what=what), partial(_close, what=base)
-    return Case(f"network-close/{name}", title, measure, unit, floor, most_rounds=3)
+    bare_name = "bare" if name == "tcp" else f"bare-{name}"
+    return [
+        case(f"network-idle/{name}", f"one of {COUNT:,} idle connections, {kind}", "memory", "KiB"),
+        case(f"network-idle/{bare_name}", f"the same, {base_unit} by itself", "bare", "KiB"),
+        case(f"network-close/{name}", f"closing one of them, {kind}", "close", base_unit),
+    ]
 
 
 CASES = [
-    _memory_case("tcp", "one of 1,000 idle connections, TCP", "tcp"),
-    _memory_case("bare", "the same, bare Trio", "bare"),
-    _memory_case("ws", "the same, WebSocket", "trio-websocket"),
-    _memory_case("bare-ws", "the same, trio-websocket by itself", "websocket"),
-    _close_case("tcp", "closing one of them, TCP", "tcp", "bare", "bare Trio"),
-    _close_case("ws", "closing one, WebSocket", "trio-websocket", "websocket", "trio-websocket"),
+    *_cases("tcp", "TCP", "tcp", "bare", "bare Trio"),
+    *_cases("ws", "WebSocket", "trio-websocket", "websocket", "trio-websocket"),
 ]

