@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from itertools import repeat
 
 import trio
@@ -73,6 +74,21 @@ async def _checkpoint(run: Run) -> float:
     return (run.clock() - began) / n
 
 
+async def _checkpoints(run: Run, *, tasks: int) -> float:
+    """A step of a task where as many as these are ready in each pass of the scheduler."""
+    n = run.times(4_000) // tasks
+
+    async def steps() -> None:
+        for _ in repeat(None, n):
+            await trio.lowlevel.checkpoint()
+
+    began = run.clock()
+    async with trio.open_nursery() as nursery:
+        for _ in range(tasks):
+            nursery.start_soon(steps)
+    return (run.clock() - began) / (n * tasks)
+
+
 async def _park(run: Run) -> float:
     """Two tasks that park and wake each other: a task switch and nothing else."""
     switches = run.times(4_000)
@@ -104,5 +120,6 @@ CASES = [
     Case("deque", "deque: append, popleft", _deque_pair),
     Case("channel", "memory channel: put, get, no switch", _channel_pair),
     Case("checkpoint", "checkpoint", _checkpoint),
+    Case("checkpoint/10", "checkpoint, 10 tasks ready", partial(_checkpoints, tasks=10)),
     Case("park", "switch to a parked task", _park),
 ]

@@ -78,6 +78,8 @@ def _refuse(msg: object) -> None:
 _NOT_OPEN: Final = Diverted(_refuse)
 
 NOTHING_DROPPED: Mapping[str, int] = {}
+_NO_WAITS: dict[Line, int] = {}
+"""Shared by every line of which nobody waits for room elsewhere; never added to."""
 
 
 class Line:
@@ -151,7 +153,7 @@ class Line:
         # Who waits for room here, and since when.
         self.waiters: dict[trio.lowlevel.Task, float] | None = None
         # What the handler that holds this (serial) line up is waiting for.
-        self.room_waits: dict[Line, int] = {}
+        self.room_waits: dict[Line, int] = _NO_WAITS
         self.result_waits = 0
 
     def open(self, lane: Lane) -> None:
@@ -212,6 +214,8 @@ class Line:
             return trio.lowlevel.Abort.SUCCEEDED
 
         if sender is not None:
+            if not sender.room_waits:
+                sender.room_waits = {}
             sender.room_waits[line] = sender.room_waits.get(line, 0) + 1
         try:
             await trio.lowlevel.wait_task_rescheduled(abort)
