@@ -71,14 +71,7 @@ GUARANTEES = (
     Guarantee(
         "each handler has its own context",
         checks.own_context,
-        (
-            Edit(_drain, "context = owner.context.copy()", "context = owner.context"),
-            Edit(
-                _drain,
-                "trap = context.run(next, coro.__await__(), None)",
-                "trap = next(coro.__await__(), None)",
-            ),
-        ),
+        (Edit(_drain, "context = owner.context.copy()", "context = owner.context"),),
     ),
     Guarantee(
         "a handler that waits holds up nobody else",

@@ -58,13 +58,15 @@ class Closing:
         """It is closed: refer to it no more."""
         del self._engine
 
+    # Ctrl-C must not cut it short either: what isn't told to end would be waited for, for ever.
+    @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Close everything. Shielded: only the deadline cuts it short."""
         engine = self._engine
         for life in engine.lives.values():
             life.stop()
         engine.directory.close_timers()
-        # What is queued already is handled also where there is no on_stop.
+        # As where there is an on_stop, the workers take one more step with what is queued already.
         await trio.lowlevel.cancel_shielded_checkpoint()
         for life in engine.lives.values():
             life.go_on()

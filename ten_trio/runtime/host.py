@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ..errors import EngineClosed, MessageLocked, TenError, WrongThread
+from ..errors import EngineClosed, MessageLocked, SendRefused, TenError, WrongThread
 from ..graphs import GRAPH_PROXY
 from ..messages import Cmd, Loc, Msg, StatusCode
 from .budgets import open_turn
@@ -369,12 +369,12 @@ class HostSender:
         """Send data and frames, in this order, as `send_data` would each; how many of them it takes.
 
         The cheapest way for many at once: other tasks run when it waits for room, and now and then,
-        not after each message.  Nothing is sent if `messages` raises, or a buffer in it is locked.
-        What else `send_data` raises ends it there, as being cancelled does: what came before has been
+        not after each message.  Nothing is sent if `messages` raises, something in it is no message
+        (`SendRefused`), or a buffer is locked (`MessageLocked`).  What else `send_data` raises ends it there, as being cancelled does: what came before has been
         sent, what comes after has not.
         """
         self._check_thread()
-        return await self._send_all([fit_to_send(msg, turn) for msg in messages])
+        return await self._send_all(fit_to_send(messages, turn))
 
     async def _send_all(self, batch: list[Msg]) -> int:
         taken = len(batch)
@@ -445,9 +445,19 @@ class HostSender:
             raise self._outside._closed_error(msg)
 
 
-def fit_to_send(msg: Msg, turn: Turn | Inherit | None) -> Msg:
-    """`msg`, in that turn. Raises `MessageLocked`."""
-    if msg._locks:
-        raise MessageLocked(f"{msg!r} has a locked buffer: unlock it before sending")
-    assign(msg, turn)
-    return msg
+def fit_to_send(messages: Iterable[Msg], turn: Turn | Inherit | None) -> list[Msg]:
+    """All of `messages`, in that turn. Raises `MessageLocked` and `SendRefused`, and changes none then."""
+    several: object = messages
+    if isinstance(
+        several, Msg
+    ):  # which can be iterated over, too: it gives the names of its properties
+        raise SendRefused(f"{several!r} is one message: send_all takes several")
+    batch = list(messages)
+    for msg in batch:
+        if not isinstance(msg, Msg):
+            raise SendRefused(f"{msg!r} is not data, an audio frame or a video frame")
+        if msg._locks:
+            raise MessageLocked(f"{msg!r} has a locked buffer: unlock it before sending")
+    for msg in batch:
+        assign(msg, turn)
+    return batch

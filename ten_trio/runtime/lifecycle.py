@@ -198,6 +198,8 @@ class Life:
 
     # Its course -------------------------------------------------------------------------------
 
+    # Ctrl-C comes before or after: nobody would go on with a life that has stopped in the middle.
+    @trio.lowlevel.enable_ki_protection
     def go_on(self) -> None:
         """Begin to live, or, once a stop has come, end: in a task from the first step that takes time.
 

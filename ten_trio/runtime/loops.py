@@ -83,9 +83,14 @@ class Loop:
     def _run(self) -> None:
         jobs = self._jobs
         while True:
-            while jobs:
-                fn, args = jobs.popleft()
-                fn(*args)
+            try:
+                while jobs:
+                    fn, args = jobs.popleft()
+                    fn(*args)
+            except BaseException:
+                # None of them may raise. If one does, that run ends, and has to be seen to be over.
+                self._awake = False
+                raise
             with self._lock:
                 self._awake = False
                 if not jobs:

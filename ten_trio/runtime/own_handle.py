@@ -217,14 +217,15 @@ class OwnLoopEngine(Engine):
     async def send_data(self, data: Msg, *, turn: Turn | Inherit | None = INHERIT) -> bool:
         """Send data into the graph; waits for room. False if nothing there takes it."""
         self._check_open(data)
-        return await self._ask(self._send_data, _own(fit_to_send(data, turn)))
+        (data,) = fit_to_send((data,), turn)
+        return await self._ask(self._send_data, _own(data))
 
     async def send_all(
         self, messages: Iterable[Msg], *, turn: Turn | Inherit | None = INHERIT
     ) -> int:
         """As `Engine.send_all`: all of them cross over at once."""
         self._check_thread()
-        batch = [fit_to_send(msg, turn) for msg in messages]
+        batch = fit_to_send(messages, turn)
         return await self._ask(self._send_all, [_own(msg) for msg in batch])
 
     def new_turn(self, *, budget: float | None = None) -> Turn:

@@ -198,6 +198,14 @@ def test_widths_of_numbers_survive() -> None:
     assert math.isnan(sent(Data("x", {"n": math.nan}))["n"])
 
 
+@pytest.mark.parametrize("value", ["plain", Float32(0.5)])
+@pytest.mark.parametrize("size", [1, 100, 300, 70_000])
+def test_the_header_is_the_shortest(value: Any, size: int) -> None:
+    data = write(Data("x" * size, {"value": value}))
+    body = msgpack.unpackb(data).data
+    assert data == msgpack.packb(msgpack.ExtType(1, body))
+
+
 def test_fields_that_the_original_loses() -> None:
     audio = AudioFrame("a", {"k": 1}, is_eof=True, channel_layout=2**64 - 1)
     video = VideoFrame("v", is_eof=True)

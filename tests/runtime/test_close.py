@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -10,8 +11,10 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 import ten_trio as ten
+from ten_trio.runtime.instance import Instance
 
 
 def tree(task: trio.lowlevel.Task | None = None) -> list[str]:
@@ -491,3 +494,31 @@ async def test_the_report_counts_what_reached_nobody() -> None:
     assert engine.report is not None
     assert engine.report.undelivered == 2
     assert "2 had nobody to go to" in str(engine.report)
+
+
+@pytest.mark.parametrize("place", ["refuse", "end"])
+def test_ctrl_c_while_extensions_without_callbacks_end(
+    monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """None of the others is forgotten."""
+    lives: list[Any] = []
+    original = getattr(Instance, place)
+
+    def interrupted(self: Instance, *args: Any) -> Any:
+        monkeypatch.setattr(Instance, place, original)
+        signal.raise_signal(signal.SIGINT)
+        return original(self, *args)
+
+    async def main() -> None:
+        graph = ten.Graph()
+        for name in "abc":
+            graph.node(name, ten.Extension)
+        async with ten.open_app() as app, app.open_graph(graph) as engine:
+            lives.extend(engine._core.lives.values())
+            monkeypatch.setattr(Instance, place, interrupted)
+
+    clock = MockClock(autojump_threshold=0)
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main, clock=clock)
+    assert [life.stage for life in lives] == ["closed"] * 3
+    assert clock.current_time() < 1

@@ -172,6 +172,10 @@ async def test_what_is_wrong_with_one_ends_it_there(own_loop: bool) -> None:
             await engine.send_all([ten.Data("never sent", dest="listener"), broken])
         with pytest.raises(ten.SendRefused):
             await engine.send_all([ten.Data("data"), ten.Cmd("data"), ten.Data("data")])  # type: ignore[list-item]
+        with pytest.raises(ten.SendRefused):
+            await engine.send_all([ten.Data("never sent", dest="listener"), None])  # type: ignore[list-item]
+        with pytest.raises(ten.SendRefused):
+            await engine.send_all(ten.Data("one", dest="listener"))  # type: ignore[arg-type]
         with pytest.raises(KeyError, match="no more"):
             await engine.send_all(fails())
     assert listener.got == ["data"]

@@ -430,6 +430,32 @@ async def test_data_for_a_graph_in_another_loop_that_closes_is_dropped_and_count
         assert line.count == 0
 
 
+async def test_a_loop_that_something_has_raised_in_is_seen_to_be_over() -> None:
+    """Nothing that is posted may raise; if something does, Trio ends that run."""
+
+    def fail() -> None:
+        raise RuntimeError("on purpose")
+
+    def run() -> Loop:
+        loops: list[Loop] = []
+
+        async def main() -> None:
+            loops.append(Loop())
+            # Not at once: as from another thread.
+            loops[0].put(fail)
+            await trio.sleep_forever()
+
+        with pytest.raises(trio.TrioInternalError):
+            trio.run(main)
+        return loops[0]
+
+    over = await trio.to_thread.run_sync(run)
+    called: list[int] = []
+    over.put(called.append, 1)
+    assert not over.post(called.append, 2)
+    assert not over._jobs
+
+
 async def test_post_says_whether_there_is_a_loop() -> None:
     def run() -> Loop:
         async def main() -> Loop:

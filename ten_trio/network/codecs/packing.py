@@ -275,6 +275,8 @@ def _location(loc: Loc) -> list[Any]:
 
 
 def _header(size: int) -> bytes:
+    if size < 2**8:
+        return bytes((0xC7, size, EXT_TYPE))
     if size < 2**16:
         return _MIDDLE.pack(0xC8, size, EXT_TYPE)
     return _LARGE.pack(0xC9, size, EXT_TYPE)
