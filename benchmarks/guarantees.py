@@ -27,23 +27,19 @@ _send = env.TenEnv.send_data
 class _Queue(lanes.Lane):
     """A lane without a memory channel: a deque, and one task that waits."""
 
-    __slots__ = ("_closed", "_queue")
+    __slots__ = ()
 
     def __init__(self, owner: Any = None) -> None:
-        self._queue: deque[Any] = deque()
-        self._append = self.put = self._queue.append
+        queue: deque[Any] = deque()
+        self._append = self.put = queue.append
         self._sleeper = None
-        self._closed = False
-        self.receive_nowait = self._receive_nowait
+        self.queued = queue
+        self.receive_nowait = queue.popleft
+        self.closed = False
         self.owner = owner
 
-    def _receive_nowait(self) -> Any:
-        if self._queue:
-            return self._queue.popleft()
-        raise trio.EndOfChannel if self._closed else trio.WouldBlock
-
     def close(self) -> None:
-        self._closed = True
+        self.closed = True
         if self._sleeper is not None:
             sleeper, self._sleeper = self._sleeper, None
             self.put = self._append
