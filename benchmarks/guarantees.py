@@ -25,25 +25,15 @@ _send = env.TenEnv.send_data
 
 
 class _Queue(lanes.Lane):
-    """A lane without a memory channel: a deque, and one task that waits."""
+    """A lane whose messages go through a deque instead of a memory channel."""
 
     __slots__ = ()
 
     def __init__(self, owner: Any = None) -> None:
-        queue: deque[Any] = deque()
+        super().__init__(owner)  # with a channel that nothing goes through
+        self.queued = queue = deque[Any]()
         self._append = self.put = queue.append
-        self._sleeper = None
-        self.queued = queue
         self.receive_nowait = queue.popleft
-        self.closed = False
-        self.owner = owner
-
-    def close(self) -> None:
-        self.closed = True
-        if self._sleeper is not None:
-            sleeper, self._sleeper = self._sleeper, None
-            self.put = self._append
-            trio.lowlevel.reschedule(sleeper)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import copy_context
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from uuid import uuid4
@@ -43,7 +42,7 @@ from .own_loop import CoreLink
 from .report import ShutdownReport
 from .stats import Stats
 from .tap import Tap, Wanted, tapping
-from .turns import GraphPlace
+from .turns import reach
 from .watchdog import watching
 
 if TYPE_CHECKING:
@@ -101,7 +100,7 @@ class App:
 
     def _spawn(self, async_fn: Callable[..., Any], *args: Any) -> None:
         """A task of the app's: in its own context, not that of a handler which has caused it."""
-        self._context.copy().run(partial(self._nursery.start_soon, async_fn, *args))
+        self._context.run(self._nursery.start_soon, async_fn, *args)
 
     # Graphs -----------------------------------------------------------------------------------
 
@@ -427,7 +426,7 @@ class App:
         return name if core is None else core.graph_id
 
     def _graph_for(self, name: str) -> EngineCore | CoreLink | None:
-        core = self.engines.get(self.graph_id_of(name))
+        core = self.engines.get(name) or self.engines.get(self.graph_id_of(name))
         if core is not None:
             return core
         singleton = next(
@@ -455,18 +454,16 @@ class App:
             path.answer(StatusCode.ERROR, core.closed_detail())
         else:
             if cmd._turn is not None:
-                cmd._turn.places.setdefault(core, GraphPlace(core))
+                reach(cmd._turn, core)
             core.when_created(lambda: core.admit_cmd(dest.extension_name, cmd, path))
 
     def forward_data(self, dest: Loc, msg: Msg, sender: EngineCore | CoreLink) -> str | None:
         """Data from one graph for another one; why it was dropped, if it was."""
-        graph_id = dest.graph_id or ""
-        core = self.engines.get(graph_id) or self._graph_for(graph_id)
+        core = self._graph_for(dest.graph_id or "")
         if core is None or core.closing:
             return "graph not found"
-        turn = msg._turn
-        if turn is not None and core not in turn.places:
-            turn.places[core] = GraphPlace(core)
+        if msg._turn is not None:
+            reach(msg._turn, core)
         core.await_data(dest.extension_name, msg)
         return None
 

@@ -140,13 +140,12 @@ class _OfApp(Outlet):
 class _OfGraph(Outlet):
     """An extension, or the proxy, of another graph of this app."""
 
-    __slots__ = ("_dest", "_engine", "_forward")
+    __slots__ = ("_dest", "_engine")
 
     def __init__(self, engine: EngineCore, dest: Loc) -> None:
         super().__init__(f"graph {dest.graph_id}")
         self._engine = engine
         self._dest = dest
-        self._forward = engine.app.forward_data
 
     @property
     def graph_id(self) -> str | None:
@@ -157,9 +156,6 @@ class _OfGraph(Outlet):
         """Send it there."""
         self._engine.app.forward_cmd(self._dest, cmd, path, self._engine)
 
-    def put(self, msg: Msg) -> None:
-        """Send it there, and count it if that wasn't possible."""
-        self.count = 0
-        cause = self._forward(self._dest, msg, self._engine)
-        if cause is not None:
-            self.drop(cause)
+    def take(self, msg: Msg) -> str | None:
+        """Send it there."""
+        return self._engine.app.forward_data(self._dest, msg, self._engine)

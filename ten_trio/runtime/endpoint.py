@@ -148,9 +148,9 @@ class Endpoint:
         try:
             routes = self.flow_routes[msg.kind]
         except (KeyError, AttributeError):
-            raise SendRefused(f"{msg!r} is not data, an audio frame or a video frame") from None
+            raise not_data(msg) from None
         if msg._locks:
-            raise MessageLocked(f"{msg!r} has a locked buffer: unlock it before sending")
+            raise locked(msg)
         if self.schemas is not None:
             msg = self.check_out(msg)
         if msg._dests:
@@ -384,6 +384,16 @@ class Endpoint:
         for path in list(self.out_paths.values()):
             path.answer(StatusCode.ERROR, detail)
             path.forsake()
+
+
+def locked(msg: Msg) -> MessageLocked:
+    """Why `msg` can't be sent: its receiver would share the buffer with whoever writes into it."""
+    return MessageLocked(f"{msg!r} has a locked buffer: unlock it before sending")
+
+
+def not_data(msg: object) -> SendRefused:
+    """Why `msg` can't be sent as data."""
+    return SendRefused(f"{msg!r} is not data, an audio frame or a video frame")
 
 
 class RelaySink:

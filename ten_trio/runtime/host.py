@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ..errors import EngineClosed, MessageLocked, SendRefused, TenError, WrongThread
+from ..errors import EngineClosed, SendRefused, TenError, WrongThread
 from ..graphs import GRAPH_PROXY
 from ..messages import Cmd, Loc, Msg, StatusCode
 from .budgets import open_turn
 from .calls import DISCARD, Call, HandlerSink, ResultHandler
 from .current import NOTHING
 from .deadlines import deadline_here
-from .endpoint import UNROUTED, Endpoint, RelaySink
+from .endpoint import UNROUTED, Endpoint, RelaySink, locked, not_data
 from .flag import Flag
 from .outlet import HostOutlet
 from .paths import InPath
@@ -370,8 +370,8 @@ class HostSender:
 
         The cheapest way for many at once: other tasks run when it waits for room, and now and then,
         not after each message.  Nothing is sent if `messages` raises, something in it is no message
-        (`SendRefused`), or a buffer is locked (`MessageLocked`).  What else `send_data` raises ends it there, as being cancelled does: what came before has been
-        sent, what comes after has not.
+        (`SendRefused`), or a buffer is locked (`MessageLocked`).  What else `send_data` raises ends it
+        there, as being cancelled does: what came before has been sent, what comes after has not.
         """
         self._check_thread()
         return await self._send_all(fit_to_send(messages, turn))
@@ -448,16 +448,15 @@ class HostSender:
 def fit_to_send(messages: Iterable[Msg], turn: Turn | Inherit | None) -> list[Msg]:
     """All of `messages`, in that turn. Raises `MessageLocked` and `SendRefused`, and changes none then."""
     several: object = messages
-    if isinstance(
-        several, Msg
-    ):  # which can be iterated over, too: it gives the names of its properties
+    if isinstance(several, Msg):
+        # It could be iterated over, too, and would give the names of its properties.
         raise SendRefused(f"{several!r} is one message: send_all takes several")
     batch = list(messages)
     for msg in batch:
         if not isinstance(msg, Msg):
-            raise SendRefused(f"{msg!r} is not data, an audio frame or a video frame")
+            raise not_data(msg)
         if msg._locks:
-            raise MessageLocked(f"{msg!r} has a locked buffer: unlock it before sending")
+            raise locked(msg)
     for msg in batch:
         assign(msg, turn)
     return batch

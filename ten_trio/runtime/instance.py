@@ -148,8 +148,8 @@ class Instance(Endpoint):
 
     def use_context(self) -> None:
         """Handlers start in copies of the context that is current now."""
-        self.hand = Hand()
-        self.context = with_hand(copy_context(), self.hand)
+        self.context = copy_context()
+        self.part_with_hand()
 
     def part_with_hand(self) -> None:
         """A handler waits, and keeps the hand that it has: the next ones get another."""

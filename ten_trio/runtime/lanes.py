@@ -13,7 +13,7 @@ An own lane that is empty, and whose last handlers haven't waited, is given up a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator, Iterator, Sized
+from collections.abc import Callable, Collection, Coroutine, Generator, Iterator
 from contextvars import Context, copy_context
 from math import inf
 from time import perf_counter
@@ -57,9 +57,9 @@ class Lane:
         # Another one while its worker waits: whoever puts something in needn't look whether it does.
         self.put: Callable[[Msg], None] = self._append
         self.receive_nowait = self._receive_channel.receive_nowait
-        # Whether there is anything; only to look at. Trio's public ways to find out are an exception,
-        # as dear as a sixth of a hop, or statistics, which are dearer.
-        self.queued: Sized = self._receive_channel._state.data
+        # What is in it; only to look at. Trio has no public way to see that, and to find out whether
+        # there is anything only an exception, as dear as a sixth of a hop, or statistics, which are dearer.
+        self.queued: Collection[Msg] = self._receive_channel._state.data
         self.closed = False
         self.owner = owner
 
@@ -138,7 +138,7 @@ class Group:
         self.workers[worker] = None
         if self.cancelled:
             worker.cancel("the group is cancelled")
-        self._context.copy().run(self.nursery.start_soon, worker.run)
+        self._context.run(self.nursery.start_soon, worker.run)
 
     def hand_over(self, lane: Lane) -> None:
         """Give `lane` to a worker that has nothing else to do."""

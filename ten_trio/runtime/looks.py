@@ -230,11 +230,7 @@ def _waiting(core: EngineCore) -> dict[Line, list[Msg]]:
         return found
     for group in core.groups.values():
         for lane in () if group.closed else (group.shared, *group.own.values()):
-            # The channel shows nobody what is in it: out, and in again, in one step.
-            queued = lane.take_all()
-            for msg in queued:
-                lane.put(msg)
-            for msg in queued:
+            for msg in lane.queued:
                 if msg._line in found:
                     found[msg._line].append(msg)
     for instance in core.instances.values():

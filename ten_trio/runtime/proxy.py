@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import trio
 
-from ..errors import EnvClosed, MessageLocked, TenError
+from ..errors import EnvClosed, TenError
 from ..messages import Msg
 from .current import Background, current
+from .endpoint import locked
 from .supervision import blame
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class TenEnvProxy:
 
     def _put(self, msg: Msg, future: Future[CmdResult] | None) -> bool:
         if msg._locks:
-            raise MessageLocked(f"{msg!r} has a locked buffer: unlock it before sending")
+            raise locked(msg)
         with self._lock:
             if self._closed:
                 raise EnvClosed(f"{self._env.name}: this proxy is closed, {msg!r} can't be sent")

@@ -390,10 +390,7 @@ def _held_by(engine: EngineCore) -> Iterator[Msg]:
         yield from instance.held
     for group in engine.all_groups():
         for lane in (group.shared, *group.own.values()):
-            queued = lane.take_all()
-            for msg in queued:
-                lane.put(msg)
-            yield from queued
+            yield from lane.queued
 
 
 class GraphPlace:
@@ -418,6 +415,12 @@ class GraphPlace:
         else:
             with suppress(trio.RunFinishedError):
                 await ask(core.loop, core.start_soon, core.turns.cancel, turn)
+
+
+def reach(turn: Turn, core: EngineCore | CoreLink) -> None:
+    """Something of `turn` gets to that graph, which has to hear if it is cancelled."""
+    if core not in turn.places:
+        turn.places[core] = GraphPlace(core)
 
 
 def _scopes_in(engine: EngineCore, turn: Turn) -> list[trio.CancelScope]:

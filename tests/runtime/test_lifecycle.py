@@ -635,12 +635,19 @@ async def test_it_has_a_task_only_while_a_callback_is_still_to_come(
     assert engine.report.extensions["it"].on_stop == 0.0
 
 
-async def test_without_a_task_its_nursery_is_closed_all_the_same(autojump_clock: object) -> None:
-    class Works(ten.Extension):
-        async def on_cmd(self, env: ten.TenEnv, cmd: ten.Cmd) -> None:
-            env.nursery.start_soon(self.work)
-            await env.return_result(cmd.ok())
+class Busy(ten.Extension):
+    """Has background work for each command, and no callbacks."""
 
+    async def on_cmd(self, env: ten.TenEnv, cmd: ten.Cmd) -> None:
+        env.nursery.start_soon(self.work)
+        await env.return_result(cmd.ok())
+
+    async def work(self) -> None:
+        raise NotImplementedError
+
+
+async def test_without_a_task_its_nursery_is_closed_all_the_same(autojump_clock: object) -> None:
+    class Works(Busy):
         async def work(self) -> None:
             try:
                 await trio.sleep_forever()
@@ -659,11 +666,7 @@ async def test_without_a_task_its_nursery_is_closed_all_the_same(autojump_clock:
 
 
 async def test_without_a_task_it_is_named_as_slow_all_the_same(autojump_clock: object) -> None:
-    class Works(ten.Extension):
-        async def on_cmd(self, env: ten.TenEnv, cmd: ten.Cmd) -> None:
-            env.nursery.start_soon(self.work)
-            await env.return_result(cmd.ok())
-
+    class Works(Busy):
         async def work(self) -> None:
             with trio.CancelScope(shield=True):
                 await trio.sleep(7)
